@@ -1,0 +1,59 @@
+# Everything that the project needs it installs itself: system packages by apt (as root or with sudo), Python packages,
+# pinned by hash, into .venv. A second run installs nothing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := nftables iproute2 util-linux openssl prometheus prometheus-alertmanager nginx-light libnginx-mod-http-echo \
+	postgresql wireguard-go wireguard-tools iperf3 curl procps python3-venv
+
+.PHONY: drill test unit check format bench system lock clean
+
+drill: $(VENV)/.installed system
+	$(BIN)/drills run playbooks/admin-path.yaml --lab
+
+test: $(VENV)/.installed system
+	$(BIN)/pytest
+
+unit: $(VENV)/.installed
+	$(BIN)/pytest tests/unit
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed system
+	$(BIN)/python -m bench
+
+# Asks the product itself what is missing, and installs only if something is.
+system: $(VENV)/.installed
+	@$(BIN)/drills doctor --quiet || $(MAKE) --no-print-directory packages
+
+.PHONY: packages
+packages:
+	@command -v apt-get >/dev/null || { $(BIN)/drills doctor; exit 3; }
+	@run() { if [ "$$(id -u)" = 0 ]; then "$$@"; else sudo "$$@"; fi; }; \
+	run apt-get update -qq && run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES)
+	@$(BIN)/drills doctor
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "drills needs Python 3.11 or later; set PYTHON=..." >&2; exit 3; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { run() { if [ "$$(id -u)" = 0 ]; then "$$@"; else sudo "$$@"; fi; }; \
+	run apt-get update -qq && run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--config-settings editable_mode=compat -e .
+	@touch $@
+
+lock: $(VENV)/.installed
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
+		-o requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,224 @@
+"""Alertmanager, read: which alerts it has, what mutes them, where it sends them and whether that works (API v2).
+
+Times are seconds since the epoch. ``startsAt`` of an alert is when Prometheus fired it. A failing
+receiver shows nowhere in the API, only in Alertmanager's own metrics: ``notification_requests_failed_total``
+grows at every try, ``notifications_failed_total`` only when it gives up (both seen with 0.25).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import requests
+
+from alerts.http import HttpSource
+from alerts.timestamps import epoch
+from drills.errors import WorldError
+
+
+class AlertmanagerError(WorldError):
+    """Alertmanager cannot be reached, or refuses what was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedAlert:
+    """An alert as Alertmanager holds it. ``inhibited_by`` and ``silenced_by`` are fingerprints and silence ids.
+
+    A route that is muted by time shows here as *active* and sends nothing; ``muted_by`` exists from
+    Alertmanager 0.28 on.
+    """
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    fingerprint: str
+    starts_at: float
+    ends_at: float | None
+    updated_at: float | None
+    state: Literal["unprocessed", "active", "suppressed"]
+    silenced_by: tuple[str, ...]
+    inhibited_by: tuple[str, ...]
+    muted_by: tuple[str, ...]
+    receivers: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The ``alertname`` label."""
+        return self.labels.get("alertname", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One matcher of a silence."""
+
+    name: str
+    value: str
+    is_regex: bool
+    is_equal: bool
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether a label set passes; a missing label is the empty string."""
+        value = labels.get(self.name, "")
+        hit = re.fullmatch(self.value, value) is not None if self.is_regex else value == self.value
+        return hit == self.is_equal
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A silence, expired ones included."""
+
+    id: str
+    state: Literal["active", "pending", "expired"]
+    matchers: tuple[Matcher, ...]
+    starts_at: float
+    ends_at: float
+    created_by: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertmanagerStatus:
+    """What runs and with which configuration (secrets are masked by Alertmanager)."""
+
+    version: str
+    started_at: float
+    config: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """An alert group of one receiver: the alerts that share a notification."""
+
+    receiver: str
+    labels: Mapping[str, str]
+    fingerprints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """What an integration (``webhook``, ...) has done since Alertmanager's start; requests are single tries."""
+
+    integration: str
+    sent: float
+    failed: float
+    requests: float
+    requests_failed: float
+
+
+class Alertmanager(HttpSource):
+    """An Alertmanager. One per thread."""
+
+    error = AlertmanagerError
+    what = "Alertmanager"
+
+    def alerts(self) -> tuple[ManagedAlert, ...]:
+        """Every alert that is not resolved, silenced and inhibited ones included."""
+        return tuple(_alert(item) for item in self._list("/api/v2/alerts"))
+
+    def groups(self) -> tuple[Group, ...]:
+        """The alert groups as they stand."""
+        return tuple(
+            Group(
+                receiver=item["receiver"]["name"],
+                labels=item.get("labels") or {},
+                fingerprints=tuple(alert["fingerprint"] for alert in item.get("alerts") or []),
+            )
+            for item in self._list("/api/v2/alerts/groups")
+        )
+
+    def silences(self) -> tuple[Silence, ...]:
+        """Every silence it remembers."""
+        return tuple(_silence(item) for item in self._list("/api/v2/silences"))
+
+    def receivers(self) -> tuple[str, ...]:
+        """The names of the configured receivers."""
+        return tuple(item["name"] for item in self._list("/api/v2/receivers"))
+
+    def status(self) -> AlertmanagerStatus:
+        """See `AlertmanagerStatus`."""
+        data = self.get_json("/api/v2/status")
+        try:
+            return AlertmanagerStatus(
+                version=str(data["versionInfo"]["version"]),
+                started_at=epoch(data["uptime"]) or 0.0,
+                config=str(data["config"]["original"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise AlertmanagerError(
+                f"{self.url} does not answer as Alertmanager does: is the address right?"
+            ) from error
+
+    def deliveries(self) -> tuple[Deliveries, ...]:
+        """Counters of every integration, from Alertmanager's own ``/metrics``, summed over receivers and reasons."""
+        sums: dict[str, dict[str, float]] = {}
+        for name, integration, value in _METRIC.findall(self._text("/metrics")):
+            counts = sums.setdefault(integration, dict.fromkeys(_COUNTERS, 0.0))
+            counts[name] += float(value)
+        return tuple(
+            Deliveries(
+                integration=integration,
+                sent=counts["notifications_total"],
+                failed=counts["notifications_failed_total"],
+                requests=counts["notification_requests_total"],
+                requests_failed=counts["notification_requests_failed_total"],
+            )
+            for integration, counts in sorted(sums.items())
+        )
+
+    def _list(self, path: str) -> list[dict[str, Any]]:
+        data = self.get_json(path)
+        if not isinstance(data, list):
+            raise AlertmanagerError(f"{self.url}{path} does not answer as Alertmanager does: is the address right?")
+        return data
+
+    def _text(self, path: str) -> str:
+        try:
+            response = self.session.get(f"{self.url}{path}", timeout=self.timeout)
+        except requests.RequestException as error:
+            raise AlertmanagerError(self.unreachable(error)) from error
+        return response.text if response.status_code == requests.codes.ok else ""
+
+
+_COUNTERS = (
+    "notifications_total",
+    "notifications_failed_total",
+    "notification_requests_total",
+    "notification_requests_failed_total",
+)
+_METRIC = re.compile(
+    rf'^alertmanager_({"|".join(_COUNTERS)}){{[^}}]*integration="([^"]+)"[^}}]*}} (\S+)$', re.MULTILINE
+)
+
+
+def _alert(data: Mapping[str, Any]) -> ManagedAlert:
+    status = data["status"]
+    return ManagedAlert(
+        labels=data["labels"],
+        annotations=data.get("annotations") or {},
+        fingerprint=data["fingerprint"],
+        starts_at=epoch(data["startsAt"]) or 0.0,
+        ends_at=epoch(data.get("endsAt")),
+        updated_at=epoch(data.get("updatedAt")),
+        state=status["state"],
+        silenced_by=tuple(status.get("silencedBy") or ()),
+        inhibited_by=tuple(status.get("inhibitedBy") or ()),
+        muted_by=tuple(status.get("mutedBy") or ()),
+        receivers=tuple(receiver["name"] for receiver in data.get("receivers") or ()),
+    )
+
+
+def _silence(data: Mapping[str, Any]) -> Silence:
+    return Silence(
+        id=data["id"],
+        state=data["status"]["state"],
+        matchers=tuple(
+            Matcher(item["name"], item["value"], bool(item["isRegex"]), bool(item.get("isEqual", True)))
+            for item in data["matchers"]
+        ),
+        starts_at=epoch(data["startsAt"]) or 0.0,
+        ends_at=epoch(data["endsAt"]) or 0.0,
+        created_by=data.get("createdBy", ""),
+        comment=data.get("comment", ""),
+    )

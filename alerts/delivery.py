@@ -1,0 +1,167 @@
+"""Why an alert that fired was not delivered: at Alertmanager, through its muting and routes, to the receiver.
+
+`decide_delivery` is pure; `gather_delivery` asks Prometheus and Alertmanager.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from alerts.alertmanager import Alertmanager, Deliveries, ManagedAlert, Silence
+from alerts.prometheus import Prometheus
+from alerts.receiver import Notification
+from alerts.routing import Route, routes_of
+from alerts.whynot import Stopped
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFacts:
+    """What `decide_delivery` rests on.
+
+    ``managed`` is the alert as Alertmanager had it last, None if it never had it; ``others`` are all its alerts, by
+    fingerprint; ``failed_requests`` grew by that many since the attack began; ``earlier`` are the notifications from
+    before the alert fired. ``receiver`` is the one that the playbook names, None for any.
+    """
+
+    alert: str
+    labels: Mapping[str, str]
+    alertmanagers: tuple[str, ...]
+    managed: ManagedAlert | None
+    receiver: str | None = None
+    silences: tuple[Silence, ...] = ()
+    others: Mapping[str, ManagedAlert] | None = None
+    routes: tuple[Route, ...] = ()
+    failed_requests: float = 0
+    earlier: tuple[Notification, ...] = ()
+
+
+def decide_delivery(facts: DeliveryFacts) -> Stopped:
+    """Where an alert that fired stopped on its way to the receiver."""
+    if facts.managed is None:
+        return _not_there(facts)
+    stopped = _suppressed(facts, facts.managed) or _muted(facts, facts.managed) or _misrouted(facts, facts.managed)
+    return stopped or _failed(facts) or _held_back(facts, facts.managed)
+
+
+def gather_delivery(
+    prometheus: Prometheus,
+    alertmanager: Alertmanager,
+    alert: str,
+    labels: Mapping[str, str],
+    *,
+    at: float,
+    receiver: str | None = None,
+    managed: ManagedAlert | None = None,
+    before: tuple[Deliveries, ...] = (),
+    earlier: tuple[Notification, ...] = (),
+) -> DeliveryFacts:
+    """Ask for the facts about an alert that fired and was not notified. Raises PrometheusError, AlertmanagerError.
+
+    ``managed`` is what a poll saw while the alert was active, if it is no longer; ``before`` are the deliveries as
+    counted before the attack, ``earlier`` the notifications from before the alert fired; ``at`` is the time of firing.
+    """
+    current = alertmanager.alerts()
+    wanted = {"alertname": alert, **labels}
+    seen = next((one for one in current if wanted.items() <= dict(one.labels).items()), managed)
+    return DeliveryFacts(
+        alert=alert,
+        labels=labels,
+        alertmanagers=prometheus.alertmanagers(),
+        managed=seen,
+        receiver=receiver,
+        silences=alertmanager.silences(),
+        others={one.fingerprint: one for one in current},
+        routes=routes_of(alertmanager.status().config, seen.labels, at) if seen else (),
+        failed_requests=failed_since(before, alertmanager.deliveries()),
+        earlier=earlier,
+    )
+
+
+def failed_since(before: tuple[Deliveries, ...], after: tuple[Deliveries, ...]) -> float:
+    """How many single tries to notify failed between two readings; a restarted Alertmanager counts from 0."""
+    was = {one.integration: one.requests_failed for one in before}
+    return sum(
+        one.requests_failed - was.get(one.integration, 0)
+        if one.requests_failed >= was.get(one.integration, 0)
+        else one.requests_failed
+        for one in after
+    )
+
+
+def _not_there(facts: DeliveryFacts) -> Stopped:
+    if not facts.alertmanagers:
+        return Stopped(
+            "not-at-alertmanager", "Prometheus knows no Alertmanager (alerting.alertmanagers): nothing is sent"
+        )
+    return Stopped(
+        "not-at-alertmanager",
+        f"Prometheus sends to {', '.join(facts.alertmanagers)}, but {facts.alert} was never seen at the Alertmanager "
+        "that was asked: another one, alert_relabel_configs, or the way between them",
+    )
+
+
+def _suppressed(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped | None:
+    if managed.silenced_by:
+        known = {silence.id: silence for silence in facts.silences}
+        texts = [
+            f'{one} by {known[one].created_by}: "{known[one].comment}"' if one in known else one
+            for one in managed.silenced_by
+        ]
+        return Stopped("silenced", f"silenced by {'; '.join(texts)}")
+    if managed.inhibited_by:
+        others = facts.others or {}
+        names = [others[one].name if one in others else one for one in managed.inhibited_by]
+        return Stopped("inhibited", f"inhibited by {', '.join(names)}, which is firing as well (inhibit_rules)")
+    return None
+
+
+def _muted(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped | None:
+    names = managed.muted_by or tuple(name for route in facts.routes for name in route.muted_by)
+    if names and all(route.muted_by for route in facts.routes):
+        return Stopped("time-muted", f"its route is muted by time now: {', '.join(names)}")
+    return None
+
+
+def _misrouted(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped | None:
+    taken = ", ".join(managed.receivers) or "no receiver"
+    if facts.receiver is not None and facts.receiver not in managed.receivers:
+        return Stopped("wrong-receiver", f"it was routed to {taken}, not to {facts.receiver}")
+    wanted = [route for route in facts.routes if facts.receiver in (None, route.receiver)]
+    if wanted and all(route.integrations == 0 for route in wanted):
+        return Stopped(
+            "wrong-receiver", f"it was routed to {taken}, which sends to nothing (a receiver without integrations)"
+        )
+    return None
+
+
+def _failed(facts: DeliveryFacts) -> Stopped | None:
+    if facts.failed_requests <= 0:
+        return None
+    return Stopped(
+        "receiver-failed",
+        f"{facts.failed_requests:g} tries to notify failed since the attack began: the receiver's endpoint refuses or "
+        "cannot be reached (Alertmanager's log says which)",
+    )
+
+
+def _held_back(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped:
+    last = _last_told(facts.earlier, managed.labels)
+    if last == "firing":
+        return Stopped(
+            "deduplicated",
+            "the receiver had been told that this alert fires, and not yet that it had resolved: it is not told again "
+            "before group_interval and repeat_interval",
+        )
+    waits = max((route.group_wait_ms for route in facts.routes), default=0)
+    again = max((route.group_interval_ms for route in facts.routes), default=0)
+    return Stopped(
+        "unknown",
+        f"Alertmanager has it as {managed.state} for {', '.join(managed.receivers)}, and no notification was seen; "
+        f"group_wait is {waits / 1000:g} s and group_interval {again / 1000:g} s (Alertmanager's own clock)",
+    )
+
+
+def _last_told(earlier: tuple[Notification, ...], labels: Mapping[str, str]) -> str | None:
+    told = [alert.status for one in earlier for alert in one.alerts if dict(alert.labels) == dict(labels)]
+    return told[-1] if told else None

@@ -1,0 +1,335 @@
+"""Prometheus, read: rules, alerts, queries, and the facts that tell whether its answers may be believed.
+
+Queries go through prometheus-api-client; the other endpoints, which that library does not have, by
+requests. Times are seconds since the epoch by Prometheus's own clock, durations are milliseconds.
+Every failure is a `PrometheusError`. Endpoints: Prometheus docs/querying/api.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import requests
+import yaml
+from prometheus_api_client.exceptions import PrometheusApiClientException
+from prometheus_api_client.prometheus_connect import PrometheusConnect
+from urllib3.util.retry import Retry
+
+from alerts.http import HttpSource, reason_of
+from alerts.timestamps import epoch
+from drills.errors import WorldError
+from drills.units import parse_duration
+
+State = Literal["inactive", "pending", "firing", "unknown"]
+
+
+class PrometheusError(WorldError):
+    """Prometheus cannot be reached, or refuses what was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveAlert:
+    """A pending or firing alert. ``active_at`` is the start of *pending*, not of firing."""
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    state: Literal["pending", "firing"]
+    active_at: float
+    value: float
+
+    @property
+    def name(self) -> str:
+        """The ``alertname`` label."""
+        return self.labels.get("alertname", "")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRule:
+    """An alerting rule as Prometheus has loaded it; ``query`` is Prometheus's own formatting of the expression."""
+
+    name: str
+    query: str
+    for_ms: int
+    keep_firing_ms: int
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    state: State
+    health: Literal["ok", "err", "unknown"]
+    last_error: str
+    last_evaluation: float | None
+    evaluation_seconds: float
+    alerts: tuple[ActiveAlert, ...]
+    group: str
+    file: str
+    interval_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RuleGroup:
+    """A rule group; ``rules`` holds its alerting rules, ``records`` maps its recording rules to their expressions."""
+
+    name: str
+    file: str
+    interval_ms: int
+    last_evaluation: float | None
+    evaluation_seconds: float
+    rules: tuple[LoadedRule, ...]
+    records: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One element of an instant vector (a scalar has no labels)."""
+
+    labels: Mapping[str, str]
+    time: float
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One element of a range vector: (time, value) pairs in order."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeInfo:
+    """When the process started and when its configuration was last loaded: a change means another Prometheus."""
+
+    start_time: float
+    reload_success: bool
+    last_config_time: float | None
+    series: int
+
+
+@dataclass(frozen=True, slots=True)
+class BuildInfo:
+    """What runs."""
+
+    version: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One active scrape target."""
+
+    pool: str
+    url: str
+    labels: Mapping[str, str]
+    health: Literal["up", "down", "unknown"]
+    last_error: str
+    last_scrape: float | None
+    interval_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalConfig:
+    """The configuration's global intervals, and its text (secrets are masked by Prometheus)."""
+
+    scrape_interval_ms: int
+    evaluation_interval_ms: int
+    text: str
+
+
+class Prometheus(HttpSource):
+    """A Prometheus (or something that speaks its API). One per thread."""
+
+    error = PrometheusError
+    what = "Prometheus"
+
+    def __init__(self, url: str, *, timeout: float = 5.0, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(url, timeout=timeout, headers=headers)
+        self._connect = PrometheusConnect(
+            self.url,
+            headers=self.headers,
+            retry=Retry(0),
+            session=self.session,
+            timeout=timeout,  # type: ignore[arg-type]  # typed int, handed to requests, which takes a float
+        )
+
+    def _data(self, path: str, params: Mapping[str, str | list[str]] | None = None) -> Any:
+        answer = self.get_json(path, params)
+        if not isinstance(answer, dict) or answer.get("status") != "success" or "data" not in answer:
+            raise PrometheusError(f"{self.url}{path} does not answer as Prometheus does: is the address right?")
+        return answer["data"]
+
+    def rules(self) -> tuple[RuleGroup, ...]:
+        """Every loaded rule group."""
+        return tuple(_group(group) for group in self._data("/api/v1/rules").get("groups") or [])
+
+    def alerting_rules(self, name: str) -> tuple[LoadedRule, ...]:
+        """The loaded alerting rules of one name; several may share it."""
+        return tuple(rule for group in self.rules() for rule in group.rules if rule.name == name)
+
+    def alerts(self) -> tuple[ActiveAlert, ...]:
+        """Everything pending or firing."""
+        return tuple(_active(alert) for alert in self._data("/api/v1/alerts").get("alerts") or [])
+
+    def query(self, expression: str, at: float | None = None) -> tuple[Sample, ...]:
+        """An instant vector or a scalar, now or ``at`` a time."""
+        params = {} if at is None else {"time": f"{at:.3f}"}
+        result = self._query(lambda: self._connect.custom_query(expression, params=params))
+        if len(result) == 2 and not isinstance(result[0], dict):  # a scalar: [time, "value"]
+            return (Sample({}, float(result[0]), float(result[1])),)
+        return tuple(Sample(item["metric"], float(item["value"][0]), float(item["value"][1])) for item in result)
+
+    def query_range(self, expression: str, start: float, end: float, step: float) -> tuple[Series, ...]:
+        """A range vector, evaluated every ``step`` seconds from ``start`` to ``end``."""
+        result = self._query(
+            lambda: self._connect.custom_query_range(
+                expression,
+                start_time=datetime.fromtimestamp(start, tz=UTC),
+                end_time=datetime.fromtimestamp(end, tz=UTC),
+                step=f"{step:.3f}",
+            )
+        )
+        return tuple(
+            Series(item["metric"], tuple((float(moment), float(value)) for moment, value in item["values"]))
+            for item in result
+        )
+
+    def samples(self, selector: str, end: float, seconds: float) -> tuple[Series, ...]:
+        """The raw samples that the selector saw in the ``seconds`` before ``end``: times are those of the scrapes."""
+        expression = f"{selector}[{max(1, round(seconds * 1000))}ms]"
+        result = self._query(lambda: self._connect.custom_query(expression, params={"time": f"{end:.3f}"}))
+        return tuple(
+            Series(item["metric"], tuple((float(moment), float(value)) for moment, value in item["values"]))
+            for item in result
+        )
+
+    def now(self) -> float:
+        """Prometheus's clock, in seconds since the epoch (milliseconds are kept)."""
+        return self.query("time()")[0].value
+
+    def metric_names(self) -> frozenset[str]:
+        """The name of every metric it holds."""
+        return frozenset(self._data("/api/v1/label/__name__/values"))
+
+    def runtimeinfo(self) -> RuntimeInfo:
+        """See `RuntimeInfo`."""
+        data = self._data("/api/v1/status/runtimeinfo")
+        return RuntimeInfo(
+            start_time=epoch(data["startTime"]) or 0.0,
+            reload_success=bool(data.get("reloadConfigSuccess", True)),
+            last_config_time=epoch(data.get("lastConfigTime")),
+            series=int(data.get("timeSeriesCount") or 0),
+        )
+
+    def buildinfo(self) -> BuildInfo:
+        """See `BuildInfo`."""
+        data = self._data("/api/v1/status/buildinfo")
+        return BuildInfo(version=str(data.get("version", "")), revision=str(data.get("revision", "")))
+
+    def targets(self) -> tuple[Target, ...]:
+        """The active scrape targets."""
+        return tuple(_target(item) for item in self._data("/api/v1/targets", {"state": "active"})["activeTargets"])
+
+    def alertmanagers(self) -> tuple[str, ...]:
+        """The URLs of the Alertmanagers that alerts are sent to; empty until discovery has found one."""
+        return tuple(item["url"] for item in self._data("/api/v1/alertmanagers").get("activeAlertmanagers") or [])
+
+    def config(self) -> GlobalConfig:
+        """See `GlobalConfig`; Prometheus's own default is 1 minute for both."""
+        text = self._data("/api/v1/status/config")["yaml"]
+        parsed = (yaml.safe_load(text) or {}).get("global") or {}
+        return GlobalConfig(
+            scrape_interval_ms=parse_duration(str(parsed.get("scrape_interval", "1m"))),
+            evaluation_interval_ms=parse_duration(str(parsed.get("evaluation_interval", "1m"))),
+            text=text,
+        )
+
+    def metadata(self) -> Mapping[str, str]:
+        """The type of every metric that has one: counter, gauge, histogram, summary, unknown."""
+        data = self._data("/api/v1/metadata")
+        return {name: entries[0]["type"] for name, entries in data.items() if entries}
+
+    def flags(self) -> Mapping[str, str]:
+        """The command line it was started with, defaults included (``query.lookback-delta``, ...)."""
+        return {str(name): str(value) for name, value in self._data("/api/v1/status/flags").items()}
+
+    def _query(self, ask: Any) -> Any:
+        try:
+            return ask()
+        except PrometheusApiClientException as error:
+            raise PrometheusError(f"Prometheus at {self.url} refused a query: {_refusal(str(error))}") from error
+        except requests.exceptions.JSONDecodeError as error:
+            raise PrometheusError(f"{self.url} does not answer as Prometheus does: is the address right?") from error
+        except requests.RequestException as error:
+            raise PrometheusError(self.unreachable(error)) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise PrometheusError(f"{self.url} does not answer as Prometheus does: is the address right?") from error
+
+
+def _refusal(text: str) -> str:
+    """Prometheus's own words inside prometheus-api-client's ``HTTP Status Code 400 (b'{...}')``."""
+    found = re.fullmatch(r"HTTP Status Code (\d+) \((b.*)\)", text, flags=re.DOTALL)
+    if not found:
+        return text
+    return reason_of(ast.literal_eval(found.group(2)).decode(errors="replace"))
+
+
+def _ms(seconds: Any) -> int:
+    return round(float(seconds or 0) * 1000)
+
+
+def _active(data: Mapping[str, Any]) -> ActiveAlert:
+    return ActiveAlert(
+        labels=data["labels"],
+        annotations=data.get("annotations") or {},
+        state=data["state"],
+        active_at=epoch(data.get("activeAt")) or 0.0,
+        value=float(data.get("value") or "nan"),
+    )
+
+
+def _group(data: Mapping[str, Any]) -> RuleGroup:
+    rules = data.get("rules") or []
+    return RuleGroup(
+        name=data["name"],
+        file=data.get("file", ""),
+        interval_ms=_ms(data.get("interval")),
+        last_evaluation=epoch(data.get("lastEvaluation")),
+        evaluation_seconds=float(data.get("evaluationTime") or 0),
+        rules=tuple(_rule(rule, data) for rule in rules if rule.get("type") == "alerting"),
+        records={rule["name"]: rule["query"] for rule in rules if rule.get("type") == "recording"},
+    )
+
+
+def _rule(data: Mapping[str, Any], group: Mapping[str, Any]) -> LoadedRule:
+    return LoadedRule(
+        name=data["name"],
+        query=data["query"],
+        for_ms=_ms(data.get("duration")),
+        keep_firing_ms=_ms(data.get("keepFiringFor")),
+        labels=data.get("labels") or {},
+        annotations=data.get("annotations") or {},
+        state=data.get("state", "unknown"),
+        health=data.get("health", "unknown"),
+        last_error=data.get("lastError", ""),
+        last_evaluation=epoch(data.get("lastEvaluation")),
+        evaluation_seconds=float(data.get("evaluationTime") or 0),
+        alerts=tuple(_active(alert) for alert in data.get("alerts") or []),
+        group=group["name"],
+        file=group.get("file", ""),
+        interval_ms=_ms(group.get("interval")),
+    )
+
+
+def _target(data: Mapping[str, Any]) -> Target:
+    return Target(
+        pool=data.get("scrapePool", ""),
+        url=data["scrapeUrl"],
+        labels=data.get("labels") or {},
+        health=data.get("health", "unknown"),
+        last_error=data.get("lastError", ""),
+        last_scrape=epoch(data.get("lastScrape")),
+        interval_ms=parse_duration(str(data.get("scrapeInterval") or "1m")),
+    )

@@ -1,0 +1,5 @@
+"""``python -m drills`` is the command ``drills``."""
+
+from drills.cli import main
+
+main()

@@ -1,0 +1,298 @@
+"""The commands: parse, call, print, exit status. Everything else is imported inside the command that needs it.
+
+Exit status (a contract): 0 passed or clean; 1 a judged failure; 2 what the user wrote is wrong; 3 inconclusive, or what
+the world lacks, or an internal error; 4 aborted by a guard or an interrupt, everything rolled back. Standard output
+carries the result, standard error the log.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from drills import __version__
+from drills.errors import DrillsError, InputError, WorldError
+
+if TYPE_CHECKING:
+    from drills.engine.target import Target
+    from drills.lab.client import LabRequest
+
+INTERNAL_ERROR = 3
+
+
+class Commands(click.Group):
+    """Commands in the order in which a reader needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As they were defined."""
+        del ctx
+        return list(self.commands)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="drills", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Security drills for Kubernetes clusters that run Cilium, and proof that the alerts which watch them work.
+
+    Exit status: 0 passed; 1 a judged failure; 2 what you wrote is wrong; 3 inconclusive, or what the world lacks; 4
+    aborted, everything rolled back.
+    """
+
+
+def _lab_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a lab is started with: the same for ``run --lab`` and ``lab up``."""
+    options = (
+        click.option(
+            "--manifests",
+            multiple=True,
+            metavar="DIR",
+            type=click.Path(path_type=Path),
+            help="Manifests in place of the demo application, its policies and the shipped rules. Repeatable: "
+            "directories add up in order.",
+        ),
+        click.option(
+            "--validation",
+            type=click.Choice(["strict", "warn"]),
+            help="Unknown fields in manifests: skip the object (strict, the default), or prune them and say so.",
+        ),
+        click.option("--time-lapse", type=int, metavar="K", help="The lab's clock runs K times faster (default 15)."),
+        click.option("--real-time", is_flag=True, help="The same as --time-lapse 1."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _request(options: dict[str, Any]) -> LabRequest:
+    from drills.lab.client import LabRequest
+
+    if options["real_time"] and options["time_lapse"] not in (None, 1):
+        raise InputError("--real-time is --time-lapse 1: give one of the two.")
+    return LabRequest(
+        manifests=options["manifests"],
+        validation=options["validation"],
+        time_lapse=1 if options["real_time"] else options["time_lapse"],
+    )
+
+
+@cli.command()
+@click.argument("playbooks", nargs=-1, required=True, metavar="PLAYBOOK...", type=click.Path(path_type=Path))
+@click.option("--lab", "in_lab", is_flag=True, help="On the embedded lab: the one that is up, else one of its own.")
+@_lab_options
+@click.option("--context", metavar="NAME", help="On the cluster of this kubeconfig context.")
+@click.option("--prometheus", metavar="URL", help="Prometheus of the cluster.")
+@click.option("--alertmanager", metavar="URL", help="Alertmanager of the cluster.")
+@click.option("--only", multiple=True, metavar="DRILL", help="Run only this drill. Repeatable.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where results go (default drills-out/TIME)."
+)
+def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **options: Any) -> int:
+    """Run playbooks on the lab or on a cluster, and judge what came of it."""
+    from drills.engine import run as engine
+    from drills.engine.interrupt import Interrupt
+    from drills.engine.verdict import EXIT_STATUS, worst
+    from drills.playbook import load
+    from drills.report import files
+    from drills.report.console import Console
+    from drills.report.logging import configure
+
+    configure()
+    _one_target(options)
+    jobs = engine.select([(path, load(path)) for path in playbooks], only)
+    folder = files.directory(out or engine.default_out())
+    results = []
+    with Console() as console, _target(options, console.say) as target, Interrupt(console.say) as interrupt:
+        for job in jobs:
+            own = folder if len(jobs) == 1 else files.directory(folder / job.playbook.name)
+            result = engine.run(job, target, own, console, interrupt)
+            results.append(result)
+            console.files(files.write(result, own))
+            if interrupt.stop.is_set():
+                break
+        if len(jobs) > 1:
+            console.files([files.write_summary(results, folder)])
+    return EXIT_STATUS[worst(result.verdict for result in results)]
+
+
+def _one_target(options: dict[str, Any]) -> None:
+    lab_only = [
+        f"--{name.replace('_', '-')}"
+        for name in ("manifests", "validation", "time_lapse", "real_time")
+        if options[name]
+    ]
+    if options["in_lab"] and options["context"]:
+        raise InputError("--lab and --context name two targets: give one of them.")
+    if options["in_lab"]:
+        outside = [f"--{name}" for name in ("prometheus", "alertmanager") if options[name]]
+        if outside:
+            raise InputError(f"{' and '.join(outside)}: the lab has its own; leave it out, or name a --context.")
+        return
+    if lab_only:
+        raise InputError(f"{lab_only[0]} only means something with --lab.")
+    if not options["context"]:
+        raise InputError("Where shall it run? Give --lab for the embedded lab, or --context NAME for a cluster.")
+    if not options["prometheus"]:
+        raise InputError("On a cluster the alerts are read from Prometheus: give --prometheus URL.")
+
+
+@contextmanager
+def _target(options: dict[str, Any], say: Callable[[str], None]) -> Iterator[Target]:
+    from drills.engine.target import Addresses, connect
+
+    if not options["in_lab"]:
+        addresses = Addresses(options["prometheus"], options["alertmanager"], None)
+        yield connect("cluster", addresses, context=options["context"])
+        return
+    from drills.lab import client
+
+    with client.held(_request(options), progress=say) as lab:
+        for note in lab.notes:
+            say(note)
+        addresses = Addresses(lab.prometheus, lab.alertmanager, lab.receiver)
+        yield connect("lab", addresses, kubeconfig=lab.kubeconfig)
+
+
+@cli.group(cls=Commands)
+def lab() -> None:
+    """The embedded cluster: up, down, status, logs.
+
+    DRILLS_LAB=NAME names another lab than the default one.
+    """
+
+
+@lab.command()
+@_lab_options
+def up(**options: Any) -> int:
+    """Bring the lab up and leave it up.
+
+    The last line on standard output is the kubeconfig's path.
+    """
+    from drills.lab import client
+
+    found = client.up(_request(options), progress=_log)
+    for note in found.notes:
+        _log(note)
+    click.echo(f"prometheus    {found.prometheus}")
+    click.echo(f"alertmanager  {found.alertmanager}")
+    click.echo(str(found.kubeconfig))
+    return 0
+
+
+@lab.command()
+def down() -> int:
+    """Take the lab down; nothing of it stays."""
+    from drills.lab import client
+
+    click.echo("The lab is down." if client.down() else "No lab was up.")
+    return 0
+
+
+@lab.command()
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def status(form: str) -> int:
+    """Where everything of the lab is. Exit 3 if none is up."""
+    from drills.lab import client
+
+    found = client.status()
+    if found is None:
+        raise WorldError("No lab is up: `drills lab up` brings one up.")
+    if form == "json":
+        click.echo(found.to_json())
+        return 0
+    facts = json.loads(found.to_json())
+    notes, maps = facts.pop("notes"), {key: facts.pop(key) for key in ("agents", "hubble")}
+    rows = [*facts.items(), *((f"{key} {node}", url) for key, urls in maps.items() for node, url in urls.items())]
+    width = max(len(key) for key, _ in rows)
+    for key, value in rows:
+        click.echo(f"{key.replace('_', ' '):<{width}}  {value}")
+    for note in notes:
+        click.echo(f"note: {note}")
+    return 0
+
+
+@lab.command()
+@click.argument("program", required=False)
+def logs(program: str | None) -> int:
+    """The lab's log, or that of one of its programs (prometheus, envoy-k8s-w1, ...)."""
+    from drills.lab import client
+
+    for line in client.logs(program):
+        click.echo(line, nl=False)
+    return 0
+
+
+@cli.command()
+@click.option("--quiet", is_flag=True, help="Print nothing if nothing is missing.")
+def doctor(quiet: bool) -> int:
+    """What this machine lacks for the lab, all of it at once. Exit 3 if something is missing."""
+    from drills.lab import doctor as examination
+
+    missing = examination.examine()
+    for line in missing:
+        click.echo(line)
+    if missing:
+        return WorldError.exit_status
+    if not quiet:
+        click.echo("Nothing is missing: the lab can start.")
+    return 0
+
+
+@cli.command()
+def schema() -> int:
+    """The playbook's JSON Schema, for editors."""
+    from drills.playbook import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+def _log(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def main() -> NoReturn:
+    """The command ``drills``: every error ends as one sentence on standard error."""
+    sys.exit(_main())
+
+
+def _main() -> int:
+    try:
+        status = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return InputError.exit_status
+    except DrillsError as error:
+        _log(f"drills: {error}")
+        return error.exit_status
+    except (click.Abort, KeyboardInterrupt):
+        _log("drills: interrupted before anything was changed.")
+        return 4
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; Python would complain while it shuts down
+        return INTERNAL_ERROR
+    except Exception as error:  # noqa: BLE001 - the edge: a traceback is a bug, but the user gets a sentence
+        return _internal_error(error)
+    return status if isinstance(status, int) else 0
+
+
+def _internal_error(error: Exception) -> int:
+    import os
+    import traceback
+
+    if os.environ.get("DRILLS_DEBUG"):
+        traceback.print_exception(error)
+    _log(
+        f"drills: internal error ({type(error).__name__}: {error}). This is a bug: please report it with the output of "
+        "the same command under DRILLS_DEBUG=1."
+    )
+    return INTERNAL_ERROR
+
+
+if __name__ == "__main__":
+    main()

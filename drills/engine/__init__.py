@@ -1,0 +1,1 @@
+"""The life of a drill: phases, verdicts, journal, guards, alert poller."""

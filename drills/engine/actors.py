@@ -1,0 +1,184 @@
+"""The pods that act: one for every source of a drill, made before it, proven to be who they should be, then removed.
+
+A drill pod carries the source's identity and never joins a Service. Before the first attempt its CiliumEndpoint must be
+ready, its identity number that of the workload it stands for, and every policy realised.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from drills.engine.interrupt import Interrupt
+from drills.engine.journal import Journal
+from drills.engine.result import PolicyInput, SourceInput
+from drills.engine.target import Target
+from drills.errors import DrillsError, WorldError
+from drills.kube import DrillPod, DrillPodSpec, Endpoint, Policy
+from drills.playbook import ExistingPod, Playbook, Source
+from drills.playbook.model import From
+
+READY_SECONDS = 60.0  # on the wall: a real cluster may have to pull the image
+REALISED_SECONDS = 30.0
+GONE_SECONDS = 30.0
+LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A pod that acts for a source. ``number`` is its change in the journal, None for a pod that was there already."""
+
+    source: str
+    namespace: str
+    pod: str
+    number: int | None
+
+
+class Actors:
+    """The actors of one drill."""
+
+    def __init__(self, target: Target, playbook: Playbook, journal: Journal, run: str, interrupt: Interrupt) -> None:
+        self._target = target
+        self._playbook = playbook
+        self._journal = journal
+        self._run = run
+        self._interrupt = interrupt
+        self._actors: dict[str, Actor] = {}
+        self._pods: dict[str, DrillPod] = {}
+        self._meant: dict[str, Source | ExistingPod] = {}
+
+    def bring(self, drill: str, sources: Iterable[From], lifetime: float) -> None:
+        """Create what is needed and wait until it runs; ``lifetime``: wall seconds that a pod may live at most."""
+        for given in sources:
+            key, source = _key(given), self._playbook.source_of(given)
+            if key in self._actors:
+                continue
+            self._meant[key] = source
+            if isinstance(source, ExistingPod):
+                self._actors[key] = Actor(key, source.namespace, source.name, None)
+            else:
+                self._actors[key] = self._create(drill, key, source, lifetime)
+        until = time.monotonic() + READY_SECONDS
+        for actor in self._actors.values():
+            self._wait_running(actor, until)
+
+    def of(self, source: From) -> Actor:
+        """The actor that a ``from`` means."""
+        return self._actors[_key(source)]
+
+    def realise(self) -> tuple[list[PolicyInput], list[SourceInput]]:
+        """Wait until every actor's endpoint is ready and every valid policy realised; WorldError if that does not come.
+
+        Returns what an auditor wants to know of both.
+        """
+        until = time.monotonic() + REALISED_SECONDS
+        while True:
+            policies = self._target.cluster.policies()
+            endpoints = {
+                key: self._target.cluster.endpoint(one.namespace, one.pod) for key, one in self._actors.items()
+            }
+            lacking = _lacking(policies, endpoints)
+            if lacking is None:
+                break
+            if time.monotonic() > until or self._interrupt.stop.wait(LOOK_SECONDS):
+                raise WorldError(f"Cilium did not get ready for the drill within {REALISED_SECONDS:g} s: {lacking}")
+        self._check_identities(endpoints)
+        return [_policy_input(one) for one in policies], [self._source_input(key) for key in self._actors]
+
+    def remove(self) -> str | None:
+        """Delete every pod that was made here and see it gone; the reason why not, or None."""
+        problems = []
+        for actor in self._actors.values():
+            if actor.number is None:
+                continue
+            try:
+                self._target.cluster.delete_drill_pod(actor.namespace, actor.pod, GONE_SECONDS)
+            except DrillsError as error:
+                problems.append(str(error))
+            else:
+                self._journal.undone(actor.number)
+        return "; ".join(problems) or None
+
+    def _create(self, drill: str, key: str, source: Source, lifetime: float) -> Actor:
+        spec = DrillPodSpec(
+            run=self._run,
+            drill=drill,
+            name=f"drill-{key}-{self._run[-6:]}",
+            namespace=source.namespace,
+            labels=source.labels,
+            service_account=source.service_account,
+            node=source.node,
+            lifetime=lifetime,
+        )
+        number = self._journal.change(f"pod {spec.namespace}/{spec.name}", undo="delete it")
+        self._target.cluster.create_drill_pod(spec)
+        return Actor(key, spec.namespace, spec.name, number)
+
+    def _wait_running(self, actor: Actor, until: float) -> None:
+        self._pods[actor.source] = self._target.cluster.wait_running(
+            actor.namespace, actor.pod, until, self._interrupt.stop
+        )
+
+    def _check_identities(self, endpoints: dict[str, Endpoint | None]) -> None:
+        for key, actor in self._actors.items():
+            endpoint, source = endpoints[key], self._meant[key]
+            if endpoint is None or isinstance(source, ExistingPod) or actor.number is None:
+                continue
+            twin = self._target.cluster.twin(actor.namespace, source.labels)
+            if twin is not None and twin.identity != endpoint.identity:
+                raise WorldError(
+                    f"The drill pod {actor.namespace}/{actor.pod} got identity {endpoint.identity}, but the pods that "
+                    f"it stands for ({twin.name}) have {twin.identity}: give the source all labels of those pods and "
+                    "their service account."
+                )
+
+    def _source_input(self, key: str) -> SourceInput:
+        actor, pod = self._actors[key], self._pods[key]
+        endpoint = self._target.cluster.endpoint(actor.namespace, actor.pod)
+        return SourceInput(
+            source=key,
+            pod=f"{actor.namespace}/{actor.pod}",
+            node=pod.node,
+            address=pod.address,
+            identity=None if endpoint is None else endpoint.identity,
+            service_account=pod.service_account,
+        )
+
+
+def _key(source: From) -> str:
+    """A name for a ``from``: that of the playbook's source, or one made of what stands there."""
+    match source:
+        case str():
+            return source
+        case ExistingPod():
+            return source.name
+        case Source():
+            return "-".join([source.namespace, *source.labels.values()])[:40].strip("-").lower()
+
+
+def _lacking(policies: list[Policy], endpoints: dict[str, Endpoint | None]) -> str | None:
+    """What is not ready yet, in words; None if all is."""
+    for policy in policies:
+        if policy.valid is None:
+            return f"{policy.title} has not been validated yet"
+    wanted = max((revision for policy in policies if policy.valid for revision in policy.revisions.values()), default=0)
+    for key, endpoint in endpoints.items():
+        if endpoint is None or not endpoint.ready:
+            return f"the drill pod of {key} has no ready endpoint"
+        if endpoint.revision is not None and endpoint.revision < wanted:
+            return f"the endpoint of {key} has realised revision {endpoint.revision} of {wanted}"
+    return None
+
+
+def _policy_input(policy: Policy) -> PolicyInput:
+    return PolicyInput(
+        kind=policy.kind,
+        namespace=policy.namespace or "",
+        name=policy.name,
+        uid=policy.uid,
+        generation=policy.generation,
+        valid=policy.valid,
+        revisions=dict(policy.revisions),
+        sha256=policy.sha256,
+    )

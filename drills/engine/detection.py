@@ -1,0 +1,132 @@
+"""Was the attack noticed: pure judgement of an expected alert, and of one that must stay quiet.
+
+What is judged comes from Prometheus's samples (pending, firing, resolved), Alertmanager (has it) and the receiver
+(notified). An alert is judged only if the attack was really denied and the rule's inputs were there all the time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from drills.engine.result import Alert, AlertVerdict, BoundSeconds, Flag, Quiet, Resolution, StoppedAt
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When the alert reached each stage: seconds since the epoch, None where it did not."""
+
+    pending: float | None = None
+    firing: float | None = None
+    at_alertmanager: float | None = None
+    notified: float | None = None
+    resolved: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Where an alert stopped on its way and why, in words that a reader can act on."""
+
+    at: StoppedAt
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertFacts:
+    """All that a verdict on one expected alert rests on. Durations are playbook seconds, instants wall clock.
+
+    ``unjudged`` says why the alert cannot be judged (None: it can). ``active_before`` is an alert that was active when
+    the attack began. ``expects_notice`` is False where no receiver and no Alertmanager can be asked.
+    """
+
+    name: str
+    within: float
+    resolves_within: float | None
+    attack_began: float | None
+    attack_ended: float | None
+    time_lapse: float
+    times: Times
+    bounds: BoundSeconds | None
+    active_before: bool
+    unjudged: str | None
+    stop: Stop | None
+    expects_notice: bool
+    resolution_unjudged: str | None = None
+    flags: tuple[Flag, ...] = field(default_factory=tuple)
+
+
+def judge_alert(facts: AlertFacts) -> Alert:
+    """The verdict on an expected alert, with its whole life."""
+    verdict, stop = _verdict(facts)
+    return Alert(
+        name=facts.name,
+        verdict=verdict,
+        flags=list(facts.flags),
+        pending_at=_instant(facts.times.pending),
+        firing_at=_instant(facts.times.firing),
+        at_alertmanager_at=_instant(facts.times.at_alertmanager),
+        notified_at=_instant(facts.times.notified),
+        resolved_at=_instant(facts.times.resolved),
+        detection_seconds=_detection(facts),
+        within_seconds=facts.within,
+        bound_seconds=facts.bounds,
+        resolves_within_seconds=facts.resolves_within,
+        resolution=_resolution(facts, verdict),
+        stopped_at=None if stop is None else stop.at,
+        reason=_reason(facts, verdict, stop),
+    )
+
+
+def _verdict(facts: AlertFacts) -> tuple[AlertVerdict, Stop | None]:
+    if facts.active_before:
+        return "premature", None
+    if facts.unjudged is not None:
+        return "not-judged", None
+    detection = _detection(facts)
+    if detection is None:
+        return "missed", facts.stop or Stop("unknown", "the alert never fired, and no single cause was found")
+    if facts.expects_notice and facts.times.notified is None:
+        return "undelivered", facts.stop or Stop("unknown", "the alert fired, and no notification was seen")
+    return ("late" if detection > facts.within else "detected"), None
+
+
+def _detection(facts: AlertFacts) -> float | None:
+    if facts.times.firing is None or facts.attack_began is None:
+        return None
+    return round((facts.times.firing - facts.attack_began) * facts.time_lapse, 1)
+
+
+def _reason(facts: AlertFacts, verdict: AlertVerdict, stop: Stop | None) -> str:
+    if stop is not None:
+        return stop.reason
+    if verdict == "not-judged":
+        return facts.unjudged or ""
+    if verdict == "premature":
+        return "the alert was already active when the attack began, so its firing proves nothing"
+    if verdict == "late":
+        return f"fired {_detection(facts):g} s after the first attempt, later than the {facts.within:g} s allowed"
+    return ""
+
+
+def _resolution(facts: AlertFacts, verdict: AlertVerdict) -> Resolution:
+    if facts.times.firing is None or facts.resolution_unjudged is not None or verdict == "not-judged":
+        return "not-judged"
+    if facts.times.resolved is None:
+        return "not-judged" if facts.resolves_within is None else "not-resolved"
+    if facts.resolves_within is None or facts.attack_ended is None:
+        return "resolved"
+    took = (facts.times.resolved - facts.attack_ended) * facts.time_lapse
+    return "resolved" if took <= facts.resolves_within else "too-late"
+
+
+def judge_quiet(name: str, fired: bool, unjudged: str | None) -> Quiet:
+    """An alert that must not fire: *quiet* only if it could have fired."""
+    if fired:
+        return Quiet(name=name, verdict="noisy", reason="it was firing, and nothing in this drill is a cause for it")
+    if unjudged is not None:
+        return Quiet(name=name, verdict="not-judged", reason=unjudged)
+    return Quiet(name=name, verdict="quiet")
+
+
+def _instant(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, tz=UTC)

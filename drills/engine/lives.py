@@ -1,0 +1,111 @@
+"""Gathers, after the attack, what the verdict on each alert rests on: its life, its delivery, and whether its inputs
+were there all the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from alerts import life
+from alerts.prometheus import LoadedRule, Prometheus
+from alerts.promql import selectors
+from alerts.receiver import Notification
+from drills.engine.detection import Times
+from drills.engine.events import Stage
+from drills.engine.watch import Instance, Snapshot, carries
+from drills.errors import WorldError
+
+NOTHING: frozenset[Instance] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An alert that a playbook names: expected (with a receiver, perhaps) or to stay quiet."""
+
+    name: str
+    labels: Mapping[str, str]
+    receiver: str | None = None
+
+
+def stage(snapshot: Snapshot, wanted: Wanted, since: float) -> Stage:
+    """How far the alert has come, by the poll: for the console and for ending a wait, never for a verdict."""
+    active = snapshot.active(wanted.name, wanted.labels)
+    if notified_at(snapshot.notifications, wanted, since) is not None:
+        return "notified" if active else "resolved"
+    if any(one.state == "firing" for one in active):
+        return "at Alertmanager" if snapshot.managed_alerts(wanted.name, wanted.labels) else "firing"
+    return "pending" if active else "quiet"
+
+
+def notified_at(notifications: Sequence[Notification], wanted: Wanted, since: float) -> float | None:
+    """When the receiver first heard that the alert fires, after ``since``; None if it never did."""
+    return min(
+        (
+            one.received_at
+            for one in notifications
+            if one.received_at >= since
+            and wanted.receiver in (None, one.receiver)
+            and any(
+                alert.status == "firing"
+                and alert.labels.get("alertname") == wanted.name
+                and carries(alert.labels, wanted.labels)
+                for alert in one.alerts
+            )
+        ),
+        default=None,
+    )
+
+
+def managed_at(snapshots: Sequence[Snapshot], wanted: Wanted, since: float) -> float | None:
+    """When Alertmanager first had the alert, by its own clock (``updatedAt``); None if it never did."""
+    for snapshot in snapshots:
+        found = [one for one in snapshot.managed_alerts(wanted.name, wanted.labels) if one.starts_at >= since]
+        if found:
+            return min(one.updated_at or one.starts_at for one in found)
+    return None
+
+
+def times(
+    prometheus: Prometheus, rule: LoadedRule, wanted: Wanted, snapshots: Sequence[Snapshot], since: float
+) -> tuple[Times, life.Life]:
+    """The alert's life from ``since`` (the first attempt) to the newest snapshot; WorldError if it cannot be read."""
+    found = life.read(
+        prometheus, wanted.name, wanted.labels, since=since, until=prometheus.now(), interval_ms=rule.interval_ms
+    )
+    newest = snapshots[-1].notifications if snapshots else ()
+    lived = Times(
+        pending=found.active_at,
+        firing=found.firing_at,
+        at_alertmanager=managed_at(snapshots, wanted, since),
+        notified=notified_at(newest, wanted, since),
+        resolved=found.resolved_at,
+    )
+    return lived, found
+
+
+def series_sources(prometheus: Prometheus, rule: LoadedRule | None) -> frozenset[Instance]:
+    """The scrape targets that a rule's series come from (empty where it has none); WorldError if it cannot be asked."""
+    if rule is None:
+        return NOTHING
+    found: set[Instance] = set()
+    for selector in selectors(rule.query):
+        for sample in prometheus.query(f"count by (job, instance) ({selector})"):
+            if "instance" in sample.labels:
+                found.add((sample.labels.get("job", ""), sample.labels["instance"]))
+    return frozenset(found)
+
+
+def quiet_lack(prometheus: Prometheus, rule: LoadedRule | None, name: str) -> str | None:
+    """Why an alert could not have fired, so that its silence proves nothing; None if it could have."""
+    if rule is None:
+        return f"the rule {name} is not loaded"
+    if rule.health != "ok":
+        return f"the rule {name} is not healthy: {rule.last_error or rule.health}"
+    try:
+        missing = [str(one) for one in selectors(rule.query) if not prometheus.query(f"count({one})")]
+    except WorldError as error:
+        return str(error)
+    if missing and len(missing) == len(list(selectors(rule.query))):
+        return f"{name} has no series to fire on: {', '.join(missing)}"
+    return None

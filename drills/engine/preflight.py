@@ -1,0 +1,117 @@
+"""What is refused before anything starts: a drill that could not be judged, or that the guards do not allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from alerts import bounds
+from alerts.bounds import Timing
+from alerts.prometheus import LoadedRule
+from alerts.rule import AlertRule
+from drills.engine.result import BoundSeconds
+from drills.engine.watch import Snapshot, carries
+from drills.errors import InputError
+from drills.playbook import AlertExpectation, Drill, HttpInjection
+
+BUILT = (HttpInjection,)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A rule that a drill expects or wants quiet, on the wall's clock as Prometheus evaluates it."""
+
+    rule: AlertRule
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long the baseline takes, in wall seconds: at most ``settle`` until all is quiet, then ``still``."""
+
+    settle: float
+    still: float
+
+
+def check_built(drill: Drill) -> None:
+    """InputError for an injection that this version does not have yet."""
+    if not isinstance(drill.injection, BUILT) or (drill.control is not None and not isinstance(drill.control, BUILT)):
+        raise InputError(
+            f"The drill {drill.name}: this version runs http injections and controls only; the others of the "
+            "playbook's schema are to come."
+        )
+    if drill.control is None:
+        raise InputError(f"The drill {drill.name} has no control: a denial counts only beside an allowed request.")
+    if drill.expect.denied is None:
+        raise InputError(f"The drill {drill.name} does not say what it expects of the policy: `expect` lacks `denied`.")
+    if drill.expect.during or drill.expect.plaintext is not None or drill.expect.path is not None:
+        raise InputError(f"The drill {drill.name}: `during`, `plaintext` and `path` belong to other injections.")
+
+
+def http_of(drill: Drill) -> HttpInjection:
+    """The injection of a drill that `check_built` let pass."""
+    injection = drill.injection
+    assert isinstance(injection, HttpInjection)
+    return injection
+
+
+def rule_for(expectation_name: str, labels: Mapping[str, str], rules: Sequence[LoadedRule]) -> LoadedRule | None:
+    """The loaded rule that can bring the expected alert: its own labels do not contradict the expected ones."""
+    named = [rule for rule in rules if rule.name == expectation_name]
+    fitting = [rule for rule in named if all(rule.labels.get(name, value) == value for name, value in labels.items())]
+    exact = [rule for rule in fitting if carries(rule.labels, labels)]
+    return next(iter(exact or fitting or named), None)
+
+
+def watched(rule: LoadedRule, scrape_ms: int) -> Watched:
+    """A loaded rule with the intervals that it lives under."""
+    return Watched(
+        rule=AlertRule(
+            alert=rule.name,
+            expr=rule.query,
+            for_ms=rule.for_ms,
+            keep_firing_ms=rule.keep_firing_ms,
+            labels=rule.labels,
+            group=rule.group,
+            interval_ms=rule.interval_ms,
+        ),
+        timing=Timing(scrape_ms=scrape_ms, evaluation_ms=rule.interval_ms),
+    )
+
+
+def bound_seconds(one: Watched, time_lapse: float) -> BoundSeconds:
+    """Earliest and latest firing after the condition holds, in playbook seconds."""
+    found = bounds.detection(one.rule, one.timing)
+    return BoundSeconds(best=found.best * time_lapse, worst=found.worst * time_lapse)
+
+
+def waits(rules: Sequence[Watched]) -> Waits:
+    """The baseline that all these rules need."""
+    return Waits(
+        settle=max((bounds.baseline_wait([one.rule], one.timing) for one in rules), default=0.0),
+        still=max((bounds.hold_still([one.rule], one.timing) for one in rules), default=0.0),
+    )
+
+
+def check_times(drill: Drill, expected: AlertExpectation, one: Watched, time_lapse: float) -> None:
+    """InputError where no run could end well: ``within`` below the best case, or too short an injection."""
+    best = bound_seconds(one, time_lapse).best
+    if expected.within < best:
+        raise InputError(
+            f"The drill {drill.name}: {expected.name} cannot fire within {expected.within:g} s, because its rule waits "
+            f"{best:g} s; ask for `within: {bound_seconds(one, time_lapse).worst:g}s` or more."
+        )
+    injection = http_of(drill)
+    if not bounds.holds_long_enough(one.rule, one.timing, injection.duration / time_lapse):
+        shortest = bounds.shortest_injection(one.rule, one.timing) * time_lapse
+        raise InputError(
+            f"The drill {drill.name}: an injection of {injection.duration:g} s is too short for {expected.name}, whose "
+            f"condition must hold longer than that; inject for more than {shortest:g} s."
+        )
+
+
+def active_names(snapshot: Snapshot, expectations: Sequence[tuple[str, Mapping[str, str]]]) -> tuple[str, ...]:
+    """Which of the expected and quiet alerts are pending or firing, in Prometheus or at Alertmanager."""
+    return tuple(
+        name for name, labels in expectations if snapshot.active(name, labels) or snapshot.managed_alerts(name, labels)
+    )

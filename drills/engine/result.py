@@ -1,0 +1,266 @@
+"""What a run found: the typed form of ``result.json`` (schema ``drills/result/v1``).
+
+Seconds are playbook time; ``…At`` fields are wall clock (UTC), taken from Prometheus, Alertmanager and the receiver,
+never from the poll. The field names and the words in the literals are a contract that scripts rely on.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+SCHEMA: Final = "drills/result/v1"
+
+EnforcementVerdict = Literal["held", "breached", "inconclusive"]
+ControlVerdict = Literal["up", "broken", "flapping"]
+AlertVerdict = Literal["detected", "late", "missed", "premature", "undelivered", "not-judged"]
+QuietVerdict = Literal["quiet", "noisy", "not-judged"]
+Resolution = Literal["resolved", "too-late", "not-resolved", "not-judged"]
+RecoveryVerdict = Literal["restored", "self-healed", "not-restored", "not-verified"]
+Verdict = Literal["passed", "failed", "inconclusive", "aborted"]
+StoppedAt = Literal[
+    "rule-not-loaded",
+    "rule-error",
+    "no-series",
+    "no-match",
+    "birth",
+    "below-threshold",
+    "condition-too-short",
+    "pending",
+    "not-at-alertmanager",
+    "silenced",
+    "inhibited",
+    "time-muted",
+    "wrong-receiver",
+    "receiver-failed",
+    "deduplicated",
+    "unknown",
+]
+Flag = Literal["marginal", "unattributed", "primed"]
+
+
+def _instant(value: datetime | None) -> str | None:
+    return None if value is None else value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Instant = Annotated[datetime, PlainSerializer(_instant, return_type=str)]
+
+
+class Model(BaseModel):
+    """Snake case in Python, camel case in JSON; unknown keys are an error when a result is read back."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+
+class CounterEvidence(Model):
+    """A counter of the denying agent around the attack; it can disprove a denial, never attribute one."""
+
+    kind: Literal["counter"] = "counter"
+    query: str
+    before: float
+    after: float
+    partial: bool = False
+
+
+class FlowEvidence(Model):
+    """Hubble's flows between the attacking pod and the target that carry the expected denial."""
+
+    kind: Literal["flow"] = "flow"
+    count: int
+    lost: int
+    backends: dict[str, int] = Field(default_factory=dict)
+    partial: bool = False
+
+
+class Enforcement(Model):
+    """Did the policy hold?"""
+
+    verdict: EnforcementVerdict
+    reason: str = ""
+    attempts: int
+    planned: int
+    denied: int
+    leaked: int
+    outcomes: dict[str, int]
+    evidence: list[CounterEvidence | FlowEvidence] = Field(default_factory=list)
+
+
+class Control(Model):
+    """Was the path up while the attack ran?"""
+
+    verdict: ControlVerdict
+    reason: str = ""
+    attempts: int
+    succeeded: int
+    outcomes: dict[str, int] = Field(default_factory=dict)
+
+
+class BoundSeconds(Model):
+    """Earliest and latest firing that rule, scrape and evaluation allow once the condition holds (playbook seconds)."""
+
+    best: float
+    worst: float
+
+
+class Alert(Model):
+    """The life of an expected alert."""
+
+    name: str
+    verdict: AlertVerdict
+    flags: list[Flag] = Field(default_factory=list)
+    pending_at: Instant | None = None
+    firing_at: Instant | None = None
+    at_alertmanager_at: Instant | None = None
+    notified_at: Instant | None = None
+    resolved_at: Instant | None = None
+    detection_seconds: float | None = None
+    within_seconds: float
+    bound_seconds: BoundSeconds | None = None
+    resolves_within_seconds: float | None = None
+    resolution: Resolution = "not-judged"
+    stopped_at: StoppedAt | None = None
+    reason: str = ""
+
+
+class Quiet(Model):
+    """An alert that must not fire."""
+
+    name: str
+    verdict: QuietVerdict
+    reason: str = ""
+
+
+class Collateral(Model):
+    """Another alert that changed while the drill ran and that the playbook does not name."""
+
+    name: str
+    labels: dict[str, str]
+    state: Literal["pending", "firing"]
+
+
+class Recovery(Model):
+    """Was everything put back?"""
+
+    verdict: RecoveryVerdict
+    seconds: float | None
+    reason: str = ""
+
+
+class Drill(Model):
+    """One injection and what came of it."""
+
+    name: str
+    verdict: Verdict
+    reasons: list[str] = Field(default_factory=list)
+    started_at: Instant | None = None
+    first_attempt_at: Instant | None = None
+    last_attempt_at: Instant | None = None
+    finished_at: Instant | None = None
+    enforcement: Enforcement
+    control: Control
+    alerts: list[Alert] = Field(default_factory=list)
+    quiet: list[Quiet] = Field(default_factory=list)
+    collateral: list[Collateral] = Field(default_factory=list)
+    recovery: Recovery
+
+
+class TargetSummary(Model):
+    """Where the run took place, and how fast its clock ran (1 is real time)."""
+
+    kind: Literal["lab", "cluster"]
+    time_lapse: float
+    name: str = ""
+
+
+class Change(Model):
+    """One change that the run made in the cluster, and how it was undone."""
+
+    what: str
+    before: str | None = None
+    after: str | None = None
+    undo: str
+    undone: bool
+
+
+class RuleInput(Model):
+    """An alert rule as its author wrote it and as Prometheus evaluated it (they differ under time-lapse)."""
+
+    name: str
+    original: str | None
+    evaluated: str
+    sha256: str
+
+
+class PolicyInput(Model):
+    """A policy as the API had it when the attack began."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    valid: bool | None
+    revisions: dict[str, int] = Field(default_factory=dict)
+    sha256: str
+
+
+class SourceInput(Model):
+    """A pod that acted, and as whom."""
+
+    source: str
+    pod: str
+    node: str
+    address: str
+    identity: int | None
+    service_account: str
+
+
+class Inputs(Model):
+    """What the verdict rests on, by hash."""
+
+    playbook: str = ""
+    policies: list[PolicyInput] = Field(default_factory=list)
+    rules: list[RuleInput] = Field(default_factory=list)
+    alertmanager: str = ""
+    sources: list[SourceInput] = Field(default_factory=list)
+
+
+class Clock(Model):
+    """Whose time the verdict uses and how far it was from ours (wall seconds)."""
+
+    source: str
+    offset_seconds: float | None = None
+    poll_gaps: list[float] = Field(default_factory=list)
+
+
+class Provenance(Model):
+    """What an auditor asks for."""
+
+    versions: dict[str, str] = Field(default_factory=dict)
+    inputs: Inputs = Field(default_factory=Inputs)
+    actor: dict[str, str] = Field(default_factory=dict)
+    changes: list[Change] = Field(default_factory=list)
+    clock: Clock = Field(default_factory=lambda: Clock(source="prometheus"))
+    journal: str = ""
+    not_judged: list[str] = Field(default_factory=list)
+
+
+class Result(Model):
+    """A whole run of one playbook."""
+
+    schema_name: Literal["drills/result/v1"] = Field(default=SCHEMA, alias="schema")
+    run: str
+    playbook: str
+    verdict: Verdict
+    target: TargetSummary
+    started_at: Instant
+    finished_at: Instant
+    drills: list[Drill]
+    provenance: Provenance
+
+    def to_json(self) -> str:
+        """The text of ``result.json``."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"

@@ -1,0 +1,103 @@
+"""A run of one playbook: its journal, its poller, its drills one after another, its result."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from drills.engine import preflight, provenance
+from drills.engine.drill import Context, DrillRun
+from drills.engine.events import Listener, RunFinished, RunStarted
+from drills.engine.interrupt import Interrupt
+from drills.engine.journal import Journal
+from drills.engine.result import Drill, Result, TargetSummary
+from drills.engine.target import Target
+from drills.engine.verdict import run_verdict
+from drills.engine.watch import Watch
+from drills.errors import InputError
+from drills.playbook import Playbook
+
+JOURNAL = "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A playbook to run, and what of it."""
+
+    path: Path
+    playbook: Playbook
+    only: tuple[str, ...] = ()
+
+    def drills(self) -> tuple[str, ...]:
+        """The names of the drills that run."""
+        return tuple(one.name for one in self.playbook.drills if not self.only or one.name in self.only)
+
+
+def select(playbooks: Sequence[tuple[Path, Playbook]], only: Sequence[str]) -> list[Job]:
+    """The jobs of a command line; InputError for a drill that is in none of them, or two playbooks of one name."""
+    known = {drill.name for _, playbook in playbooks for drill in playbook.drills}
+    for name in only:
+        if name not in known:
+            raise InputError(f"There is no drill {name}; there are {', '.join(sorted(known))}.")
+    names = [playbook.name for _, playbook in playbooks]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        raise InputError(f"Two of the playbooks are called {double}: their results would overwrite each other.")
+    jobs = [Job(path, playbook, tuple(only)) for path, playbook in playbooks]
+    for job in jobs:
+        for drill in job.playbook.drills:
+            if drill.name in job.drills():
+                preflight.check_built(drill)
+    return [job for job in jobs if job.drills()]
+
+
+def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt: Interrupt) -> Result:
+    """Run one playbook; ``directory`` exists and takes the journal.
+
+    InputError for what could not end well (refused before anything is made), WorldError where the target does not
+    answer at all. Whatever happens during a drill ends in its verdict.
+    """
+    started = datetime.now(UTC)
+    name = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    playbook = job.playbook
+    watch = Watch(target.sources, playbook.guards.abort_when)
+    with Journal(directory / JOURNAL, _now) as journal:
+        journal.write("run", run=name, playbook=playbook.name, target=target.name, time_lapse=target.time_lapse)
+        listener(RunStarted(name, playbook.name, target.name, target.time_lapse, job.drills()))
+        watch.start()
+        try:
+            context = Context(name, playbook, target, journal, watch, listener, interrupt)
+            runs = [DrillRun(drill, context) for drill in playbook.drills if drill.name in job.drills()]
+            found: list[Drill] = []
+            for one in runs:
+                found.append(one.run())
+                if interrupt.stop.is_set():
+                    break
+            result = Result(
+                run=name,
+                playbook=playbook.name,
+                verdict=run_verdict(found),
+                target=TargetSummary(kind=target.kind, time_lapse=target.time_lapse, name=target.name),
+                started_at=started,
+                finished_at=datetime.now(UTC),
+                drills=found,
+                provenance=provenance.gather(job.path, target, journal, watch, [one.seen for one in runs], found),
+            )
+        finally:
+            watch.close()
+        journal.write("finished", verdict=result.verdict)
+    listener(RunFinished(result))
+    return result
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def default_out() -> Path:
+    """Where results go if nobody says: a new directory for every run."""
+    return Path("drills-out") / time.strftime("%Y%m%d-%H%M%S")

@@ -1,0 +1,48 @@
+"""What the phases of a drill found, before anything is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from alerts.prometheus import LoadedRule
+from drills.engine.attempts import Classified
+from drills.engine.evidence import Reading
+from drills.engine.lives import NOTHING, Wanted
+from drills.engine.preflight import Watched
+from drills.engine.result import FlowEvidence, PolicyInput, Recovery, SourceInput
+from drills.engine.watch import Instance
+from drills.playbook import AlertExpectation
+
+
+@dataclass(slots=True)
+class Expected:
+    """An expected alert and the rule that is loaded for it (None: none is)."""
+
+    spec: AlertExpectation
+    wanted: Wanted
+    rule: LoadedRule | None
+    watched: Watched | None
+    sources: frozenset[Instance] = NOTHING
+
+
+@dataclass(slots=True)
+class Seen:
+    """Everything that the phases found. Instants are seconds since the epoch."""
+
+    started: float
+    baseline_began: float = 0.0
+    attack_began: float | None = None
+    attack_ended: float | None = None
+    observed_until: float | None = None
+    active_before: tuple[str, ...] = ()
+    attack: list[Classified] = field(default_factory=list)
+    control: list[Classified] = field(default_factory=list)
+    attack_error: str | None = None
+    control_error: str | None = None
+    counter_before: Reading | None = None
+    counter_after: Reading | None = None
+    flows: FlowEvidence | None = None
+    policies: list[PolicyInput] = field(default_factory=list)
+    actors: list[SourceInput] = field(default_factory=list)
+    recovery: Recovery | None = None
+    lack: str | None = None  # why the attack could not be judged, or was not made at all

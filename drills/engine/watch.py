@@ -1,0 +1,208 @@
+"""The one reader of rules and alerts: polls Prometheus, Alertmanager and the receiver, publishes immutable snapshots.
+
+The poll is a hint for phases and progress; verdicts take their times from Prometheus's own samples afterwards. What
+the poll does decide is whether the inputs were there all the time: a target that was down, a rule whose text
+changed, a Prometheus that restarted or did not answer.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from alerts.alertmanager import Alertmanager, ManagedAlert
+from alerts.prometheus import ActiveAlert, LoadedRule, Prometheus, RuntimeInfo
+from alerts.receiver import Notification, Receiver
+from drills.errors import WorldError
+
+POLL_SECONDS = 0.25  # on the wall
+ANSWER_SECONDS = 1.0  # no blocking call is longer
+
+T = TypeVar("T")
+Instance = tuple[str, str]  # job, instance
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where alerts are read from; one set per thread."""
+
+    prometheus: Prometheus
+    alertmanager: Alertmanager | None
+    receiver: Receiver | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one poll saw. ``problems`` names each source that did not answer, with its sentence."""
+
+    at: float
+    rules: tuple[LoadedRule, ...] = ()
+    up: Mapping[Instance, bool] = field(default_factory=dict)
+    process: RuntimeInfo | None = None
+    managed: tuple[ManagedAlert, ...] = ()
+    notifications: tuple[Notification, ...] = ()
+    aborting: tuple[str, ...] = ()
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+    def rules_named(self, name: str) -> tuple[LoadedRule, ...]:
+        """Every loaded alerting rule of that name."""
+        return tuple(rule for rule in self.rules if rule.name == name)
+
+    def active(self, name: str, labels: Mapping[str, str]) -> tuple[ActiveAlert, ...]:
+        """Pending and firing alerts of a name that carry the labels."""
+        found = (alert for rule in self.rules_named(name) for alert in rule.alerts)
+        return tuple(alert for alert in found if carries(alert.labels, labels))
+
+    def managed_alerts(self, name: str, labels: Mapping[str, str]) -> tuple[ManagedAlert, ...]:
+        """The same at Alertmanager."""
+        return tuple(one for one in self.managed if one.name == name and carries(one.labels, labels))
+
+    def everything_active(self) -> tuple[ActiveAlert, ...]:
+        """All pending and firing alerts of all rules."""
+        return tuple(alert for rule in self.rules for alert in rule.alerts)
+
+
+def carries(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether a label set holds every wanted label: alerts are matched by a subset, never by name alone."""
+    return all(labels.get(name) == value for name, value in wanted.items())
+
+
+class Watch:
+    """The poller's thread and the snapshots it has published."""
+
+    def __init__(self, connect: Callable[[], Sources], abort_when: tuple[str, ...] = ()) -> None:
+        """``connect`` makes the thread's own clients; ``abort_when`` are PromQL conditions that end the run."""
+        self._connect = connect
+        self._abort_when = abort_when
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._snapshots: list[Snapshot] = []
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to poll."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop polling and wait for the thread (it never blocks longer than its answers may take)."""
+        self._stop.set()
+        self._thread.join(timeout=6 * ANSWER_SECONDS)
+
+    def latest(self) -> Snapshot:
+        """The newest snapshot; waits for the first."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._snapshots, timeout=10 * ANSWER_SECONDS)
+            return self._snapshots[-1] if self._snapshots else Snapshot(at=time.time())
+
+    def wait(
+        self, condition: Callable[[Snapshot], bool], until: float, stop: threading.Event | None = None
+    ) -> Snapshot | None:
+        """The first new snapshot that meets the condition, or None at the wall-clock time ``until`` or at ``stop``."""
+        seen = 0.0
+        while time.time() < until and not (stop is not None and stop.is_set()):
+            with self._changed:
+                self._changed.wait(timeout=POLL_SECONDS)
+                newest = self._snapshots[-1] if self._snapshots else None
+            if newest is not None and newest.at > seen:
+                seen = newest.at
+                if condition(newest):
+                    return newest
+        return None
+
+    def between(self, since: float, until: float) -> tuple[Snapshot, ...]:
+        """The snapshots of a period of wall-clock time."""
+        with self._changed:
+            return tuple(one for one in self._snapshots if since <= one.at <= until)
+
+    def _run(self) -> None:
+        sources = self._connect()
+        while not self._stop.is_set():
+            began = time.monotonic()
+            snapshot = take(sources, self._abort_when)
+            with self._changed:
+                self._snapshots.append(snapshot)
+                self._changed.notify_all()
+            self._stop.wait(max(0.0, POLL_SECONDS - (time.monotonic() - began)))
+
+
+def take(sources: Sources, abort_when: tuple[str, ...] = ()) -> Snapshot:
+    """Ask every source once; a source that does not answer becomes a problem of the snapshot, not an exception."""
+    problems: dict[str, str] = {}
+
+    def ask(name: str, question: Callable[[], T], otherwise: T) -> T:
+        if name in problems:
+            return otherwise
+        try:
+            return question()
+        except WorldError as error:
+            problems[name] = str(error)
+            return otherwise
+
+    prometheus, alertmanager, receiver = sources.prometheus, sources.alertmanager, sources.receiver
+    at = time.time()
+    none_managed: tuple[ManagedAlert, ...] = ()
+    none_notified: tuple[Notification, ...] = ()
+    return Snapshot(
+        at=at,
+        rules=ask("prometheus", lambda: tuple(rule for group in prometheus.rules() for rule in group.rules), ()),
+        up=ask("prometheus", lambda: _up(prometheus), {}),
+        process=ask("prometheus", prometheus.runtimeinfo, None),
+        aborting=ask("prometheus", lambda: tuple(one for one in abort_when if prometheus.query(one)), ()),
+        managed=ask("alertmanager", alertmanager.alerts, none_managed) if alertmanager else (),
+        notifications=ask("receiver", receiver.notifications, none_notified) if receiver else (),
+        problems=problems,
+    )
+
+
+def _up(prometheus: Prometheus) -> dict[Instance, bool]:
+    return {
+        (sample.labels.get("job", ""), sample.labels.get("instance", "")): sample.value == 1
+        for sample in prometheus.query("up")
+    }
+
+
+def faults(
+    snapshots: tuple[Snapshot, ...], rule: str | None, sources: frozenset[Instance], patience: float
+) -> tuple[str, ...]:
+    """Every reason why a period's alerts cannot be judged.
+
+    ``patience`` is how long (wall seconds) Prometheus may fail to answer before that counts; ``rule`` is the alert's
+    name (None: no rule was loaded), ``sources`` are the targets that its series come from.
+    """
+    answered = [one for one in snapshots if "prometheus" not in one.problems]
+    found = [*_silences(snapshots, patience)]
+    starts = {one.process.start_time for one in answered if one.process is not None}
+    if len(starts) > 1:
+        found.append("Prometheus restarted during the drill")
+    down = sorted(
+        {f"{job} {instance}" for one in answered for job, instance in sources if not one.up.get((job, instance))}
+    )
+    if down:
+        found.append(f"scrape target down during the drill: {', '.join(down)}")
+    if rule is not None and len({_text(one, rule) for one in answered}) > 1:
+        found.append(f"the rule {rule} was changed during the drill")
+    return tuple(found)
+
+
+def _silences(snapshots: tuple[Snapshot, ...], patience: float) -> list[str]:
+    since: float | None = None
+    for one in snapshots:
+        if "prometheus" not in one.problems:
+            since = None
+        elif since is None:
+            since = one.at
+        elif one.at - since > patience:
+            return [f"Prometheus did not answer during the drill: {one.problems['prometheus']}"]
+    if since is not None:
+        return [f"Prometheus no longer answers: {snapshots[-1].problems['prometheus']}"]
+    return [] if snapshots else ["no poll was made"]
+
+
+def _text(snapshot: Snapshot, rule: str) -> frozenset[tuple[object, ...]]:
+    return frozenset(
+        (one.group, one.query, one.for_ms, one.keep_firing_ms, tuple(sorted(one.labels.items())))
+        for one in snapshot.rules_named(rule)
+    )

@@ -1,0 +1,1 @@
+"""Injections: what a probe is told for each, and what became of each attempt. One module per injection."""

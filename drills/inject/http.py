@@ -1,0 +1,117 @@
+"""HTTP attempts: what the probe is told, and how an answer is judged by its maker.
+
+A denial by Cilium's proxy is status 403 with the body ``Access denied``, made by Envoy itself: no
+``x-envoy-upstream-service-time``, for nothing upstream was asked. The application's own 403, a mesh's, or any other
+answer has passed the policy: a leak, whatever its status says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from drills.inject.base import Attempt, Outcome, OutcomeKind, Pace, failure_name, void
+from drills.playbook import Denied, HttpInjection
+
+DENIED_BODY = "Access denied"  # Cilium 1.18 to 1.20: cilium-proxy, cilium_l7policy.cc (with a line's end)
+UPSTREAM_HEADER = "x-envoy-upstream-service-time"
+PROXY = "envoy"  # the server header that Envoy gives an answer of its own
+
+
+def probe_config(name: str, injection: HttpInjection, *, scale: float, addresses: Sequence[str] = ()) -> dict[str, Any]:
+    """The first line of the probe's input. ``addresses``: to spread over backends that somebody else resolved."""
+    pace = Pace.of(injection, scale)
+    return {
+        "id": name,
+        "kind": "http",
+        "host": injection.host,
+        "port": injection.port,
+        "tls": injection.tls,
+        "method": injection.method,
+        "target": injection.target,
+        "authority": injection.authority,
+        "headers": dict(injection.headers),
+        "body": injection.body,
+        "timeout": injection.timeout,
+        "rate": pace.rate,
+        "count": pace.attempts,
+        "deadline": pace.deadline(injection.timeout),
+        "concurrency": pace.concurrency(injection.timeout),
+        "addresses": list(addresses),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class HttpJudge:
+    """Judges attempts by what the playbook expects. An empty ``denied`` means any denial that evidence will prove."""
+
+    injection: HttpInjection
+    denied: tuple[Denied, ...] = ()
+    backends: bool = True  # whether a pod stands behind the address: then a refused connection came from it
+
+    def attack(self, attempt: Attempt) -> Outcome:
+        """Of an attempt that should be denied."""
+        if (nothing := void(attempt, self.injection.timeout)) is not None:
+            return nothing
+        if attempt.status is not None:
+            return self._answered(attempt)
+        if attempt.error in ("not-http", "tls-alert"):
+            return Outcome(OutcomeKind.LEAKED, attempt.error)
+        if not attempt.connected:
+            return self._not_connected(attempt)
+        if self._expects_no_connection():
+            return Outcome(OutcomeKind.LEAKED, "connected")
+        reached = OutcomeKind.POSSIBLY_REACHED if attempt.sent else OutcomeKind.BROKEN
+        return Outcome(reached, failure_name(attempt))
+
+    def control(self, attempt: Attempt) -> Outcome:
+        """Of an authorised attempt: the expected status, from a whole answer, or broken."""
+        if (nothing := void(attempt, self.injection.timeout)) is not None:
+            return nothing
+        if attempt.error is not None or attempt.status is None:
+            return Outcome(OutcomeKind.BROKEN, failure_name(attempt))
+        as_expected = attempt.status == self.injection.status
+        return Outcome(OutcomeKind.SUCCEEDED if as_expected else OutcomeKind.BROKEN, _status_name(attempt))
+
+    def _answered(self, attempt: Attempt) -> Outcome:
+        wanted = [denied for denied in self.denied if denied.status is not None]
+        if not self.denied:
+            wanted = [Denied(status=403)]
+        for denied in wanted:
+            if attempt.status == denied.status and made_by_policy(attempt, denied.body):
+                return Outcome(OutcomeKind.DENIED, f"http-{attempt.status}")
+        return Outcome(OutcomeKind.LEAKED, _status_name(attempt))
+
+    def _not_connected(self, attempt: Attempt) -> Outcome:
+        """Only the phase that ``denied`` names counts: a name that does not resolve denies nothing."""
+        named = {denied.connect for denied in self.denied if denied.connect is not None}
+        if not self.denied:
+            named = {"timeout"}
+        if attempt.phase == "connect" and attempt.error in named:
+            return Outcome(OutcomeKind.DENIED, failure_name(attempt))
+        if attempt.phase == "connect" and attempt.error == "refused" and "timeout" in named and self.backends:
+            return Outcome(OutcomeKind.LEAKED, failure_name(attempt))  # the reset of a pod has passed the policy
+        return Outcome(OutcomeKind.BROKEN, failure_name(attempt))
+
+    def _expects_no_connection(self) -> bool:
+        return bool(self.denied) and all(denied.connect is not None for denied in self.denied)
+
+
+def made_by_policy(attempt: Attempt, body: str | None) -> bool:
+    """Whether an answer is the policy's own: its body, and nobody upstream who was asked.
+
+    ``body`` None means Cilium's. With Cilium's body a server header other than Envoy's gives another maker away.
+    """
+    if attempt.error is not None or UPSTREAM_HEADER in attempt.headers:
+        return False
+    if body is not None:
+        return attempt.body.strip() == body.strip()
+    return attempt.body.strip() == DENIED_BODY and attempt.headers.get("server", PROXY) == PROXY
+
+
+def _status_name(attempt: Attempt) -> str:
+    """``http-403`` is the policy's; the same status from anybody else is ``http-403-application``."""
+    if attempt.status == 403 and not made_by_policy(attempt, None):
+        return "http-403-application"
+    return f"http-{attempt.status}"

@@ -1,0 +1,216 @@
+"""What Cilium says through the Kubernetes API and from inside its agents: endpoints, policies, flows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from drills.cilium.flow import Flow, FlowError, parse_all
+from drills.errors import WorldError
+from drills.kube.api import Obj, custom
+from drills.kube.exec import ExecApi
+from drills.kube.pods import RUN, PodApi
+
+GROUP, VERSION = "cilium.io", "v2"
+AGENTS = ("kube-system", {"k8s-app": "cilium"}, "cilium-agent")  # namespace, labels, container
+_KINDS = {
+    "CiliumNetworkPolicy": "ciliumnetworkpolicies",
+    "CiliumClusterwideNetworkPolicy": "ciliumclusterwidenetworkpolicies",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A pod as Cilium knows it. ``revision`` of the policy that its datapath has realised; None where nobody says."""
+
+    namespace: str
+    name: str
+    identity: int | None
+    state: str
+    address: str
+    revision: int | None
+    enforcing: Mapping[str, bool] = field(default_factory=dict)  # by direction: ingress, egress
+
+    @property
+    def ready(self) -> bool:
+        return self.state == "ready" and self.identity is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy as it stands in the API. ``valid`` None: Cilium has not said yet."""
+
+    kind: str
+    namespace: str | None
+    name: str
+    uid: str
+    generation: int
+    valid: bool | None
+    message: str
+    revisions: Mapping[str, int]  # realised, by node, where the agents publish it
+    sha256: str  # of kind, name and rules
+
+    @property
+    def title(self) -> str:
+        """``CiliumNetworkPolicy backend/http-api``"""
+        return f"{self.kind} {self.namespace + '/' if self.namespace else ''}{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A pod that a drill pod stands for, with its identity number."""
+
+    name: str
+    identity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """What the agents saw. ``lost`` events, or a node that could not be asked, make it partial."""
+
+    flows: tuple[Flow, ...]
+    lost: int
+    nodes: tuple[str, ...]
+    failed: Mapping[str, str]  # why a node could not be asked
+    capacity: int | None  # flows that the smallest agent's ring buffer holds; None where nobody says
+
+    @property
+    def partial(self) -> bool:
+        return self.lost > 0 or bool(self.failed) or not self.nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A Cilium agent's pod."""
+
+    pod: str
+    node: str
+
+
+class CiliumApi(ExecApi, PodApi):
+    """Cilium's objects and its agents."""
+
+    def endpoint(self, namespace: str, pod: str) -> Endpoint | None:
+        """The CiliumEndpoint of a pod; None if there is none (yet)."""
+        path = custom(GROUP, VERSION, "ciliumendpoints", namespace, pod)
+        found = self.find(f"read CiliumEndpoint {namespace}/{pod}", "GET", path)
+        return None if found is None else _endpoint(found)
+
+    def policies(self) -> list[Policy]:
+        """Every CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy, in the order of their names."""
+        found = [
+            _policy(kind, item)
+            for kind, plural in _KINDS.items()
+            for item in self.call(f"list {plural}", "GET", custom(GROUP, VERSION, plural))["items"]
+        ]
+        return sorted(found, key=lambda policy: (policy.kind, policy.namespace or "", policy.name))
+
+    def twin(self, namespace: str, labels: Mapping[str, str]) -> Twin | None:
+        """A pod with these labels that is no drill pod and has an identity; None if there is none."""
+        for pod in self.pods(namespace, labels):
+            metadata = pod["metadata"]
+            if RUN in (metadata.get("annotations") or {}) or metadata.get("deletionTimestamp"):
+                continue
+            endpoint = self.endpoint(namespace, metadata["name"])
+            if endpoint is not None and endpoint.identity is not None:
+                return Twin(metadata["name"], endpoint.identity)
+        return None
+
+    def agents(self) -> list[Agent]:
+        """The agents' pods that run, by node."""
+        namespace, labels, _ = AGENTS
+        running = [pod for pod in self.pods(namespace, labels) if pod["status"].get("phase") == "Running"]
+        return sorted(
+            (Agent(pod["metadata"]["name"], pod["spec"]["nodeName"]) for pod in running), key=lambda a: a.node
+        )
+
+    def cilium_version(self) -> str:
+        """The tag of the agents' image, such as ``v1.18.2``; several where they differ, empty where there are none."""
+        namespace, labels, name = AGENTS
+        images = {
+            container["image"].partition("@")[0].rpartition(":")[2]
+            for pod in self.pods(namespace, labels)
+            for container in pod["spec"]["containers"]
+            if container["name"] == name
+        }
+        return ", ".join(sorted(images))
+
+    def agent_run(
+        self, agent: Agent, command: Sequence[str], *, seconds: float = 10.0, stop: threading.Event | None = None
+    ) -> tuple[str, ...]:
+        """The output of a command in an agent, such as ``cilium-dbg endpoint list -o json``. WorldError if it fails."""
+        namespace, _, container = AGENTS
+        return self.run(namespace, agent.pod, command, container=container, seconds=seconds, stop=stop).lines
+
+    def hubble_flows(
+        self,
+        since: float,
+        filters: Sequence[str] = (),
+        *,
+        seconds: float = 10.0,
+        stop: threading.Event | None = None,
+    ) -> Flows:
+        """What Hubble saw since a Unix time, from every agent, oldest first; filters as of ``hubble observe``."""
+        moment = datetime.fromtimestamp(since, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        command = ["hubble", "observe", "-o", "jsonpb", "--since", moment, *filters]
+        flows: dict[str, Flow] = {}  # by uuid: nobody is counted twice
+        lost, failed, capacities = 0, {}, {}
+        for agent in self.agents():
+            try:
+                for response in parse_all(self.agent_run(agent, command, seconds=seconds, stop=stop)):
+                    if response.flow is not None:
+                        flows.setdefault(response.flow.uuid or f"{agent.node}/{len(flows)}", response.flow)
+                    if response.lost_events is not None:
+                        lost += response.lost_events.num_events_lost
+                capacities[agent.node] = self._capacity(agent)
+            except (WorldError, FlowError) as error:
+                failed[agent.node] = str(error)
+        ordered = sorted(flows.values(), key=lambda flow: flow.time or datetime.fromtimestamp(0, UTC))
+        known = [capacity for capacity in capacities.values() if capacity is not None]
+        return Flows(tuple(ordered), lost, tuple(capacities), failed, min(known, default=None))
+
+    def _capacity(self, agent: Agent) -> int | None:
+        """How many flows an agent keeps, as ``hubble status`` says: ``Current/Max Flows: 0/4,095 (0.00%)``."""
+        said = " ".join(self.agent_run(agent, ["hubble", "status"]))
+        found = re.search(r"Max Flows: [\d,]+/([\d,]+)", said)
+        return int(found[1].replace(",", "")) if found else None
+
+
+def _endpoint(found: Obj) -> Endpoint:
+    metadata, status = found["metadata"], found.get("status") or {}
+    policy: Mapping[str, Any] = status.get("policy") or {}
+    addresses = (status.get("networking") or {}).get("addressing") or [{}]
+    return Endpoint(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        identity=(status.get("identity") or {}).get("id"),
+        state=str(status.get("state", "")),
+        address=str(addresses[0].get("ipv4") or addresses[0].get("ipv6") or ""),
+        revision=policy.get("revision"),
+        enforcing={name: bool((policy.get(name) or {}).get("enforcing")) for name in ("ingress", "egress")},
+    )
+
+
+def _policy(kind: str, found: Obj) -> Policy:
+    metadata, status = found["metadata"], found.get("status") or {}
+    valid = next((each for each in status.get("conditions") or [] if each.get("type") == "Valid"), None)
+    rules = {key: found[key] for key in ("spec", "specs") if key in found}
+    text = json.dumps([kind, metadata.get("namespace"), metadata["name"], rules], sort_keys=True, separators=(",", ":"))
+    nodes: Mapping[str, Any] = status.get("nodes") or {}
+    return Policy(
+        kind=kind,
+        namespace=metadata.get("namespace"),
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        generation=int(metadata.get("generation", 0)),
+        valid=None if valid is None else valid.get("status") == "True",
+        message="" if valid is None else str(valid.get("message", "")),
+        revisions={node: int(said["localPolicyRevision"]) for node, said in nodes.items() if said.get("ok")},
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+    )

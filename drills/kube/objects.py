@@ -1,0 +1,92 @@
+"""Objects that a drill reads: ConfigMaps, Services and what stands behind them, the cluster's own facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drills.kube.api import Api, Obj, core, custom
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """An address that a Service sends to."""
+
+    address: str
+    pod: str | None
+    node: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service with the backends that are ready."""
+
+    namespace: str
+    name: str
+    cluster_ip: str  # "None" for a headless one
+    publishes_not_ready: bool  # then readiness gates keep nobody out of it
+    backends: tuple[Backend, ...]
+
+
+class ObjectApi(Api):
+    """Reading, without changing anything."""
+
+    def config_map(self, namespace: str, name: str) -> dict[str, str] | None:
+        """The data of a ConfigMap; None if there is none."""
+        found = self.find(f"read ConfigMap {namespace}/{name}", "GET", core("configmaps", namespace, name))
+        return None if found is None else dict(found.get("data") or {})
+
+    def namespace(self, name: str) -> Obj | None:
+        """A namespace; None if there is none."""
+        return self.find(f"read namespace {name}", "GET", core("namespaces", name=name))
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        """A Service with its ready backends; None if there is none."""
+        where = f"{namespace}/{name}"
+        found = self.find(f"read Service {where}", "GET", core("services", namespace, name))
+        if found is None:
+            return None
+        endpoints = self.find(f"read Endpoints {where}", "GET", core("endpoints", namespace, name))
+        return Service(
+            namespace=namespace,
+            name=name,
+            cluster_ip=found["spec"].get("clusterIP") or "None",
+            publishes_not_ready=bool(found["spec"].get("publishNotReadyAddresses")),
+            backends=_backends(endpoints or {}),
+        )
+
+    def version(self) -> str:
+        """The API's version, such as ``v1.34.1``."""
+        return str(self.call("tell its version", "GET", "/version").get("gitVersion", ""))
+
+    def uid(self) -> str:
+        """What tells this cluster from any other: the uid of its namespace kube-system."""
+        return str(
+            self.call("read namespace kube-system", "GET", core("namespaces", name="kube-system"))["metadata"]["uid"]
+        )
+
+    def user(self) -> str:
+        """Who the API takes us for."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        path = custom("authentication.k8s.io", "v1", "selfsubjectreviews")
+        status: Obj = self.call("tell who asks", "POST", path, body=review).get("status") or {}
+        return str((status.get("userInfo") or {}).get("username", ""))
+
+    def alert_expressions(self) -> dict[tuple[str, str], str]:
+        """Expressions of alerts by alert and group, as the PrometheusRule objects have them; empty without the CRD."""
+        path = custom("monitoring.coreos.com", "v1", "prometheusrules")
+        found = self.find("list PrometheusRules", "GET", path)
+        return {
+            (rule["alert"], group["name"]): str(rule["expr"])
+            for item in (found or {"items": ()})["items"]
+            for group in item.get("spec", {}).get("groups") or ()
+            for rule in group.get("rules") or ()
+            if "alert" in rule and "expr" in rule
+        }
+
+
+def _backends(endpoints: Obj) -> tuple[Backend, ...]:
+    return tuple(
+        Backend(address["ip"], (address.get("targetRef") or {}).get("name"), address.get("nodeName"))
+        for subset in endpoints.get("subsets") or []
+        for address in subset.get("addresses") or []
+    )

@@ -1,0 +1,203 @@
+"""Drill pods: a pod that carries a source's identity and nothing else, joins no Service, and outlives nobody.
+
+Cilium's identity is made of the pod's labels and service account, so the run's id is an annotation. A readiness gate
+that nobody satisfies keeps the pod out of every Service. Its controlling owner, a ConfigMap of its own name, keeps
+ReplicaSets with a matching selector from adopting it, and takes the pod along when it goes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from drills import __version__
+from drills.errors import Aborted, WorldError
+from drills.kube.api import Api, Obj, core
+
+IMAGE = f"drills:{__version__}"
+RUN, DRILL = "drills/run", "drills/drill"  # annotations of a drill pod, labels of its owner
+READINESS_GATE = "drills/never-ready"
+CONTAINER = "drill"
+LOOK_SECONDS = 0.1
+_USER = 65532  # any but root
+_HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
+
+
+@dataclass(frozen=True, slots=True)
+class DrillPodSpec:
+    """What a drill pod is to be. ``lifetime``: wall seconds after which the cluster itself ends it."""
+
+    run: str
+    drill: str
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+    lifetime: float
+    service_account: str | None = None
+    node: str | None = None
+    image: str = IMAGE
+    pull_policy: str = "IfNotPresent"
+    command: Sequence[str] = ("sleep", "infinity")
+
+
+@dataclass(frozen=True, slots=True)
+class DrillPod:
+    """A pod that runs and may act."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    address: str
+    service_account: str
+    labels: Mapping[str, str]
+
+
+def pod_manifest(spec: DrillPodSpec, owner_uid: str) -> Obj:
+    """The pod, as Pod Security ``restricted`` allows it."""
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": spec.name, "uid": owner_uid, "controller": True}
+    pod: Obj = {
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": max(1, round(spec.lifetime)),
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "readinessGates": [{"conditionType": READINESS_GATE}],
+        "securityContext": {"runAsNonRoot": True, "runAsUser": _USER, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [_container(spec)],
+    }
+    if spec.service_account is not None:
+        pod["serviceAccountName"] = spec.service_account
+    if spec.node is not None:
+        pod["nodeName"] = spec.node
+    metadata = {
+        "name": spec.name,
+        "namespace": spec.namespace,
+        "labels": dict(spec.labels),
+        "annotations": {RUN: spec.run, DRILL: spec.drill},
+        "ownerReferences": [owner],
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod}
+
+
+def _container(spec: DrillPodSpec) -> Obj:
+    return {
+        "name": CONTAINER,
+        "image": spec.image,
+        "imagePullPolicy": spec.pull_policy,
+        "command": list(spec.command),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+    }
+
+
+def owner_manifest(spec: DrillPodSpec) -> Obj:
+    """The ConfigMap that owns the pod."""
+    labels = {"app.kubernetes.io/managed-by": "drills", RUN: spec.run}
+    metadata = {"name": spec.name, "namespace": spec.namespace, "labels": labels}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"drill": spec.drill}}
+
+
+class PodApi(Api):
+    """Pods that act."""
+
+    def create_drill_pod(self, spec: DrillPodSpec) -> None:
+        """Create the pod and its owner. KubeError if the API refuses; then nothing of it stays."""
+        where = f"{spec.namespace}/{spec.name}"
+        doing = f"create drill pod {where}"
+        owner = self.call(doing, "POST", core("configmaps", spec.namespace), body=owner_manifest(spec))
+        pod = pod_manifest(spec, owner["metadata"]["uid"])
+        try:
+            self.call(doing, "POST", core("pods", spec.namespace), body=pod)
+        except WorldError:
+            self._delete_owner(spec.namespace, spec.name)
+            raise
+
+    def delete_drill_pod(self, namespace: str, name: str, seconds: float) -> None:
+        """Delete a drill pod and its owner, and see both gone. No error if they are gone already.
+
+        WorldError if the pod is still there after ``seconds``, or is nobody's drill pod.
+        """
+        where = f"{namespace}/{name}"
+        path = core("pods", namespace, name)
+        pod = self.find(f"read pod {where}", "GET", path)
+        if pod is not None and RUN not in (pod["metadata"].get("annotations") or {}):
+            raise WorldError(f"Pod {where} is no drill pod; it is left alone")
+        if pod is not None:
+            self.find(f"delete pod {where}", "DELETE", path, body={"gracePeriodSeconds": 0})
+        self._delete_owner(namespace, name)
+        until = time.monotonic() + seconds
+        while self.find(f"read pod {where}", "GET", path) is not None:
+            if time.monotonic() > until:
+                raise WorldError(f"Drill pod {where} is still there {seconds:g} s after it was deleted")
+            time.sleep(LOOK_SECONDS)
+
+    def wait_running(self, namespace: str, name: str, until: float, stop: threading.Event | None = None) -> DrillPod:
+        """The pod once its containers run. WorldError by ``until`` (monotonic clock), or as soon as it is hopeless."""
+        where = f"{namespace}/{name}"
+        event = stop or threading.Event()
+        while True:
+            pod = self.call(f"read pod {where}", "GET", core("pods", namespace, name))
+            if pod["spec"].get("hostNetwork"):
+                raise WorldError(
+                    f"Pod {where} uses the node's network: policies never apply to it, name another source"
+                )
+            state = _state(pod)
+            if state == "":
+                return _drill_pod(pod)
+            if time.monotonic() > until or state.startswith(_HOPELESS) or pod["status"].get("phase") in _ENDED:
+                raise WorldError(f"Pod {where} does not run: {state}")
+            if event.wait(LOOK_SECONDS):
+                raise Aborted(f"Interrupted while pod {where} was starting")
+
+    def pods(self, namespace: str, labels: Mapping[str, str]) -> list[Obj]:
+        """Every pod of a namespace that carries these labels."""
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        query = {"labelSelector": selector} if selector else None
+        items: list[Obj] = self.call(f"list pods in {namespace}", "GET", core("pods", namespace), query=query)["items"]
+        return items
+
+    def _delete_owner(self, namespace: str, name: str) -> None:
+        path = core("configmaps", namespace, name)
+        options = {"propagationPolicy": "Background"}
+        self.find(f"delete ConfigMap {namespace}/{name}", "DELETE", path, body=options)
+
+
+_ENDED = ("Failed", "Succeeded")
+
+
+def _drill_pod(pod: Obj) -> DrillPod:
+    metadata, spec, status = pod["metadata"], pod["spec"], pod["status"]
+    return DrillPod(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        node=spec.get("nodeName", ""),
+        address=status["podIP"],
+        service_account=spec.get("serviceAccountName", "default"),
+        labels=metadata.get("labels") or {},
+    )
+
+
+def _state(pod: Obj) -> str:
+    """Why a pod is not running yet; empty if it is."""
+    status: Mapping[str, Any] = pod.get("status") or {}
+    containers = status.get("containerStatuses") or []
+    for container in containers:
+        for kind in ("waiting", "terminated"):
+            state = (container.get("state") or {}).get(kind)
+            if state:
+                return f"{state.get('reason', kind)}: {state.get('message', '')}".rstrip(": ")
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return f"{condition.get('reason', 'Unschedulable')}: {condition.get('message', '')}".rstrip(": ")
+    if status.get("phase") == "Running" and status.get("podIP") and containers:
+        return ""
+    return str(status.get("message") or f"it is {status.get('phase', 'Pending')}")

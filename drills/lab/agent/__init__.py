@@ -1,0 +1,1 @@
+"""What stands for cilium-agent, its Envoy and Hubble on the lab's nodes."""

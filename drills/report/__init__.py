@@ -1,0 +1,1 @@
+"""What a run tells and leaves: console, log, ``result.json``, ``junit.xml``."""

@@ -1,0 +1,104 @@
+"""The files that a run leaves for scripts and CI: ``result.json`` and ``junit.xml``, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from drills.engine.result import Result
+from drills.engine.verdict import worst
+from drills.errors import InputError, WorldError
+
+RESULT = "result.json"
+JUNIT = "junit.xml"
+SUMMARY = "summary.json"
+
+
+def write(result: Result, directory: Path) -> list[Path]:
+    """Write the reports of one playbook into ``directory`` (made if it is not there); WorldError if that fails."""
+    from drills.report.junit import junit_xml  # noqa: PLC0415 - only the cluster's extra brings junitparser
+
+    return [
+        write_text(directory / RESULT, result.to_json()),
+        write_text(directory / JUNIT, junit_xml(result)),
+    ]
+
+
+def write_summary(results: Sequence[Result], directory: Path) -> Path:
+    """``summary.json`` of a run of several playbooks, whose reports lie in ``directory/<playbook>/``."""
+    summary = {
+        "schema": "drills/summary/v1",
+        "verdict": worst(result.verdict for result in results),
+        "playbooks": [
+            {"name": result.playbook, "verdict": result.verdict, "result": f"{result.playbook}/{RESULT}"}
+            for result in results
+        ],
+    }
+    return write_text(directory / SUMMARY, json.dumps(summary, indent=2) + "\n")
+
+
+def read_result(path: Path) -> Result:
+    """A result that was written before; ``path`` is the file or its directory. InputError if it is not one."""
+    path = path / RESULT if path.is_dir() else path
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} cannot be read: {_why(error)}. Name the directory that drills run --out wrote."
+        ) from error
+    try:
+        return Result.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the document"
+        raise InputError(f"{path} is not a result of drills ({place}: {first['msg']}).") from error
+
+
+def directory(path: Path) -> Path:
+    """The directory that takes the results, made if it is not there; WorldError if that fails."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorldError(f"{path} cannot be made: {_why(error)}. Choose another directory with --out.") from error
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Put ``text`` where ``path`` says by a temporary file beside it, so that nobody ever sees half of it."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_synced(temporary, text)
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise WorldError(f"{path} cannot be written: {_why(error)}. Choose another directory with --out.") from error
+    return path
+
+
+def _write_synced(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"

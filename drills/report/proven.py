@@ -1,0 +1,111 @@
+"""What a run showed, in sentences for whoever is on call: no word of the tool's own that is not explained by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from drills.engine.result import Alert, Drill, Enforcement, Quiet
+from drills.report.text import counts, plain, seconds, sentence
+
+Tone = Literal["good", "bad", "doubt", "stop", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A sentence and whether it is good news."""
+
+    tone: Tone
+    text: str
+
+
+def statements(drill: Drill) -> Iterator[Statement]:
+    """What the drill showed, most important first."""
+    if drill.verdict == "aborted":
+        yield Statement("stop", f"Stopped before it could be judged: {'; '.join(map(sentence, drill.reasons))}.")
+    yield _enforcement(drill)
+    for alert in drill.alerts:
+        yield _alert(alert)
+        if alert.resolution in {"too-late", "not-resolved"}:
+            what = "resolved too late" if alert.resolution == "too-late" else "did not resolve"
+            yield Statement("bad", f"{plain(alert.name)} {what} after the attack had ended.")
+    for quiet in drill.quiet:
+        yield _quiet(quiet)
+    if drill.collateral:
+        names = ", ".join(sorted({plain(one.name) for one in drill.collateral}))
+        yield Statement("doubt", f"Also active while the drill ran, and not named by the playbook: {names}.")
+    yield _recovery(drill)
+
+
+def _enforcement(drill: Drill) -> Statement:
+    enforcement, control = drill.enforcement, drill.control
+    if enforcement.verdict == "held":
+        return Statement(
+            "good",
+            f"The policy held: {_all(enforcement.denied, enforcement.attempts)} forbidden attempts were denied"
+            f"{_proof(enforcement)}, while the allowed path answered {control.succeeded} of {control.attempts}.",
+        )
+    if enforcement.verdict == "breached" and enforcement.leaked:
+        return Statement(
+            "bad",
+            f"The policy did not hold: {_all(enforcement.leaked, enforcement.attempts)} forbidden attempts got through "
+            f"({counts(enforcement.outcomes)}).",
+        )
+    if enforcement.verdict == "breached":
+        return Statement("bad", f"The policy did not hold: {sentence(enforcement.reason)}.")
+    return Statement("doubt", f"Nothing is proven about the policy: {sentence(enforcement.reason)}.")
+
+
+def _all(some: int, every: int) -> str:
+    return f"all {every}" if some == every else f"{some} of {every}"
+
+
+def _proof(enforcement: Enforcement) -> str:
+    kinds = {"counter": "counters", "flow": "flows"}
+    shown = [text for kind, text in kinds.items() if any(one.kind == kind for one in enforcement.evidence)]
+    return f" (seen in Cilium's {' and '.join(shown)})" if shown else ""
+
+
+def _alert(alert: Alert) -> Statement:
+    name = plain(alert.name)
+    after = "" if alert.detection_seconds is None else f" {seconds(alert.detection_seconds)} after the first attempt"
+    why = sentence(alert.reason)
+    if alert.stopped_at is not None:
+        why = f"{alert.stopped_at}: {why}" if why else alert.stopped_at
+    match alert.verdict:
+        case "detected":
+            told = ", and its notification arrived" if alert.notified_at is not None else ""
+            return Statement("good", f"{name} fired{after}{told}.")
+        case "late":
+            return Statement(
+                "bad", f"{name} came too late: it fired{after}; allowed were {seconds(alert.within_seconds)}."
+            )
+        case "missed":
+            return Statement("bad", f"Nobody would have been told: {name} never fired ({why}).")
+        case "undelivered":
+            return Statement("bad", f"Nobody was told: {name} fired{after}, but no notification arrived ({why}).")
+        case "premature":
+            return Statement("bad", f"{name} proves nothing: {why}.")
+    return Statement("doubt", f"Nothing is proven about {name}: {why}.")
+
+
+def _quiet(quiet: Quiet) -> Statement:
+    name = plain(quiet.name)
+    if quiet.verdict == "quiet":
+        return Statement("good", f"{name} stayed quiet, as it should.")
+    if quiet.verdict == "noisy":
+        return Statement("bad", f"{name} fired although it should not: {sentence(quiet.reason)}.")
+    return Statement("doubt", f"Whether {name} stayed quiet is not known: {sentence(quiet.reason)}.")
+
+
+def _recovery(drill: Drill) -> Statement:
+    reason = f": {sentence(drill.recovery.reason)}" if drill.recovery.reason else ""
+    match drill.recovery.verdict:
+        case "restored":
+            return Statement("good", "Everything was put back.")
+        case "self-healed":
+            return Statement("good", f"Everything is as before; the cluster repaired it by itself{reason}.")
+        case "not-restored":
+            return Statement("bad", f"Something was left behind{reason}.")
+    return Statement("doubt", f"Whether everything was put back is not known{reason}.")

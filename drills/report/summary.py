@@ -1,0 +1,167 @@
+"""The verdict block: what the console prints at the end, as data, so that a terminal and a log show the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from drills.engine.result import Alert, CounterEvidence, Drill, FlowEvidence, Result, TargetSummary, Verdict
+from drills.report.look import hints
+from drills.report.proven import Statement, Tone, statements
+from drills.report.text import clock, counts, plain, seconds
+
+VERDICT_TONE: dict[Verdict, Tone] = {"passed": "good", "failed": "bad", "inconclusive": "doubt", "aborted": "stop"}
+_TONES: dict[str, Tone] = {
+    **dict.fromkeys(("held", "up", "detected", "quiet", "restored", "self-healed", "resolved"), "good"),
+    **dict.fromkeys(
+        ("breached", "broken", "missed", "late", "premature", "undelivered", "noisy", "not-restored"), "bad"
+    ),
+    **dict.fromkeys(("too-late", "not-resolved"), "bad"),
+    **dict.fromkeys(("inconclusive", "flapping", "not-judged", "not-verified"), "doubt"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a drill: what is judged, the verdict's word, the numbers behind it."""
+
+    label: str
+    word: str
+    text: str
+
+    @property
+    def tone(self) -> Tone:
+        """How the word is coloured."""
+        return _TONES.get(self.word, "info")
+
+
+@dataclass(frozen=True, slots=True)
+class DrillSummary:
+    """A drill's sentences, lines and what to look at."""
+
+    name: str
+    verdict: Verdict
+    statements: tuple[Statement, ...]
+    rows: tuple[Row, ...]
+    look: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The whole block."""
+
+    verdict: Verdict
+    title: str
+    drills: tuple[DrillSummary, ...]
+
+
+def summarise(result: Result) -> Summary:
+    """The verdict block of a run; every text in it is safe to print."""
+    took = (result.finished_at - result.started_at).total_seconds()
+    number = "1 drill" if len(result.drills) == 1 else f"{len(result.drills)} drills"
+    title = f"{plain(result.playbook)}: {number} in {seconds(took)} on {target(result.target)}"
+    return Summary(verdict=result.verdict, title=title, drills=tuple(map(_drill, result.drills)))
+
+
+def target(summary: TargetSummary) -> str:
+    """Where the run took place, and in which time."""
+    name = f"{summary.kind} {plain(summary.name)}".rstrip()
+    return f"the {name}, {pace(summary.time_lapse)}"
+
+
+def pace(time_lapse: float) -> str:
+    """Which time the run was in; seconds in the report are always the playbook's."""
+    if time_lapse == 1:
+        return "in real time"
+    return f"time-lapse {time_lapse:g} (1 s on the wall is {time_lapse:g} s of the playbook)"
+
+
+def _drill(drill: Drill) -> DrillSummary:
+    return DrillSummary(
+        name=plain(drill.name),
+        verdict=drill.verdict,
+        statements=tuple(statements(drill)),
+        rows=tuple(_rows(drill)),
+        look=tuple(hints(drill)),
+    )
+
+
+def _rows(drill: Drill) -> Iterator[Row]:
+    yield from _enforcement(drill)
+    control = drill.control
+    other = f" ({counts(control.outcomes)})" if control.outcomes else ""
+    text = f"{control.succeeded} of {control.attempts} attempts succeeded{other}"
+    yield Row("control", control.verdict, text + _why(control.verdict == "flapping", control.reason))
+    for alert in drill.alerts:
+        yield from _alert(alert)
+    for quiet in drill.quiet:
+        yield Row("quiet", quiet.verdict, plain(quiet.name) + _why(True, quiet.reason))
+    for one in drill.collateral:
+        labels = ", ".join(f"{plain(key)}={plain(value)}" for key, value in sorted(one.labels.items()))
+        yield Row("collateral", one.state, f"{plain(one.name)} {{{labels}}}")
+    recovery = drill.recovery
+    took = "" if recovery.seconds is None else f"in {seconds(recovery.seconds)}"
+    yield Row("recovery", recovery.verdict, (took + _why(True, recovery.reason)).removeprefix("; "))
+
+
+def _why(show: bool, reason: str) -> str:
+    return f"; {plain(reason)}" if show and reason else ""
+
+
+def _enforcement(drill: Drill) -> Iterator[Row]:
+    judged = drill.enforcement
+    numbers = f"{judged.attempts} of {judged.planned} attempts made, {judged.denied} denied, {judged.leaked} leaked"
+    outcomes = f" ({counts(judged.outcomes)})" if judged.outcomes else ""
+    yield Row(
+        "enforcement",
+        judged.verdict,
+        numbers + outcomes + _why(judged.verdict != "held" and not judged.leaked, judged.reason),
+    )
+    for evidence in judged.evidence:
+        yield Row("", "", _evidence(evidence))
+
+
+def _evidence(evidence: CounterEvidence | FlowEvidence) -> str:
+    if isinstance(evidence, CounterEvidence):
+        text = f"counter {evidence.before:g} -> {evidence.after:g}: {plain(evidence.query)}"
+    else:
+        backends = f" ({counts(evidence.backends)})" if evidence.backends else ""
+        text = f"flows {evidence.count}, lost {evidence.lost}{backends}"
+    return text + ("; partial: events were lost or an agent restarted" if evidence.partial else "")
+
+
+def _alert(alert: Alert) -> Iterator[Row]:
+    yield Row("alert", alert.verdict, "; ".join(_alert_parts(alert)))
+    life = _life(alert)
+    if life:
+        yield Row("", "", f"{life} (UTC)")
+    if alert.stopped_at is not None:
+        yield Row("", "", f"stopped at {alert.stopped_at}" + (f": {plain(alert.reason)}" if alert.reason else ""))
+    if alert.resolution != "not-judged":
+        yield Row("", alert.resolution, _allowed(alert.resolves_within_seconds))
+
+
+def _allowed(within: float | None) -> str:
+    return "" if within is None else f"allowed {seconds(within)} after the attack"
+
+
+def _alert_parts(alert: Alert) -> Iterator[str]:
+    yield plain(alert.name) + (f" [{', '.join(alert.flags)}]" if alert.flags else "")
+    if alert.detection_seconds is not None:
+        yield f"fired after {seconds(alert.detection_seconds)}"
+    yield f"allowed {seconds(alert.within_seconds)}"
+    if alert.bound_seconds is not None:
+        yield f"its rule can fire after {alert.bound_seconds.best:g} to {alert.bound_seconds.worst:g} s"
+    if alert.reason and alert.stopped_at is None:
+        yield plain(alert.reason)
+
+
+def _life(alert: Alert) -> str:
+    stages = (
+        ("pending", alert.pending_at),
+        ("firing", alert.firing_at),
+        ("at Alertmanager", alert.at_alertmanager_at),
+        ("notified", alert.notified_at),
+        ("resolved", alert.resolved_at),
+    )
+    return " -> ".join(f"{name} {clock(moment)}" for name, moment in stages if moment is not None)
