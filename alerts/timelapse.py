@@ -22,7 +22,7 @@ from drills.errors import InputError
 from drills.units import format_duration
 
 
-class ScalingRefused(InputError):  # noqa: N818 - a refusal, as the documentation calls it
+class ScalingRefused(InputError):
     """A rule that cannot be scaled exactly; ``name`` and ``reason`` are its sentence's parts."""
 
     def __init__(self, name: str, reason: str, k: int) -> None:

@@ -230,16 +230,16 @@ def logs(program: str | None) -> int:
 @cli.command()
 @click.option("--quiet", is_flag=True, help="Print nothing if nothing is missing.")
 def doctor(quiet: bool) -> int:
-    """What this machine lacks for the lab, all of it at once. Exit 3 if something is missing."""
+    """What this machine lacks for the lab, all of it at once. Exit 3 if a lab needs it, or a package brings it."""
     from drills.lab import doctor as examination
 
-    missing = examination.examine()
-    for line in missing:
-        click.echo(line)
-    if missing:
+    missing = [finding for finding in examination.findings() if not finding.ok]
+    for finding in missing:
+        click.echo(str(finding))
+    if any(finding.blocks or finding.package for finding in missing):
         return WorldError.exit_status
     if not quiet:
-        click.echo("Nothing is missing: the lab can start.")
+        click.echo("The lab can start." if missing else "Nothing is missing: the lab can start.")
     return 0
 
 

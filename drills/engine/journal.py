@@ -17,13 +17,39 @@ from types import TracebackType
 from typing import Any, Self
 
 from drills.engine.result import Change
+from drills.errors import WorldError
+
+
+def left_behind(path: Path) -> list[str]:
+    """The changes that a journal records as made and not as undone; none where there is no journal."""
+    if not path.exists():
+        return []
+    made: list[str] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # cut off by the crash: its change was never made
+        if entry.get("event") == "change":
+            made.append(str(entry["what"]))
+        elif entry.get("event") == "undone" and entry.get("what") in made:
+            made.remove(entry["what"])
+    return made
 
 
 class Journal:
     """Append-only record of a run; safe to write from any thread."""
 
     def __init__(self, path: Path, now: Callable[[], str]) -> None:
-        """``now`` gives the time as RFC 3339 text."""
+        """``now`` gives the time as RFC 3339 text.
+
+        WorldError where the file is the journal of a run that left changes behind: it is all that tells of them.
+        """
+        if left := left_behind(path):
+            raise WorldError(
+                f"{path} is the journal of a run that did not undo everything ({'; '.join(left)}): see to that, then "
+                "move the file away, or choose another directory with --out."
+            )
         self.path = path
         self._now = now
         self._lock = threading.Lock()

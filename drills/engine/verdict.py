@@ -39,6 +39,7 @@ class Tally:
     leaked: int
     possibly_reached: int
     unrecognised: int
+    answered: int = 0  # of the denied: by somebody, not by silence
 
     @property
     def unexplained(self) -> int:
@@ -99,7 +100,7 @@ def judge_enforcement(tally: Tally, control: ControlVerdict, proof: Proof) -> Ju
         return Judgement(
             "inconclusive", f"{tally.unexplained} of {tally.attempts} attempts failed in no recognised way"
         )
-    if proof.refutes(tally.denied):
+    if proof.refutes(tally.denied) and tally.answered > 0:
         return Judgement(
             "breached",
             f"the client saw {tally.denied} denials, but the policy made only {_shown(proof)}: "

@@ -81,11 +81,6 @@ class Finding:
         return not self.ok and self.needed_for == EVERY_LAB
 
 
-def examine() -> list[str]:
-    """A line for everything that is missing, and what to do about it; empty on a machine that lacks nothing."""
-    return [str(finding) for finding in findings() if not finding.ok]
-
-
 def findings() -> list[Finding]:
     """Everything the lab needs and whether it is there. Takes about 0.1 s and changes nothing."""
     found = [*_programs(), *_python_packages(), _echo_module()]

@@ -302,13 +302,13 @@ async def changes(world: World) -> None:
             for name in ("client", "stranger")}  # fmt: skip
     facts["same identity"] = len(same)
     facts["endpoint"] = world.store.get(CILIUM_ENDPOINTS, "backend", "far")
+    _, out, _ = await world.exec("k8s-w2", "cilium-dbg", "endpoint", "get", "-l", "app=api", "-o", "json")
+    facts["dbg"] = json.loads(out)
     await world.apply(policy("bad", "backend", endpointSelector={}, ingress=[]))
     facts["bad"] = world.store.get(CNP, "backend", "bad")["status"]
     tls = {"ports": [{"port": "443", "protocol": "TCP"}], "serverNames": ["example.com"]}
     await world.apply(policy("tls", "backend", endpointSelector={}, egress=[{"toEntities": ["all"], "toPorts": [tls]}]))
     facts["unenforced"] = world.store.get(CNP, "backend", "tls")["status"]
-    _, out, _ = await world.exec("k8s-w2", "cilium-dbg", "endpoint", "get", "-l", "app=api", "-o", "json")
-    facts["dbg"] = json.loads(out)
     await world.remove("backend", "tls")
     await world.remove("backend", "bad")
     facts["gauges"] = await world.metrics("k8s-w2")

@@ -31,7 +31,6 @@ from drills.lab.api.resources import (
     NODES,
     PODS,
     REPLICASETS,
-    SECRETS,
     SERVICES,
     STATEFULSETS,
     Resource,
@@ -46,145 +45,7 @@ from drills.lab.runtime.kubelet import Kubelets
 
 NS = "shop"
 
-MANIFESTS = """
-{apiVersion: v1, kind: Secret, metadata: {name: app}, stringData: {password: s3cret}}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: guard}
-data:
-  default.conf: |
-    server { listen 8080; location / { return 403 "no\\n"; } location /ok { return 200 "fine\\n"; } }
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      containers:
-      - name: main
-        image: traefik/whoami:v1.10
-        env: [{name: WHOAMI_PORT_NUMBER, value: "8080"}]
-        ports: [{name: http, containerPort: 8080}]
-        readinessProbe: {httpGet: {path: /health, port: http}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: http}]}
----
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: db}
-spec:
-  serviceName: db
-  replicas: 1
-  selector: {matchLabels: {app: db}}
-  template:
-    metadata: {labels: {app: db}}
-    spec:
-      containers:
-      - name: main
-        image: docker.io/library/postgres:16-alpine
-        env:
-        - {name: POSTGRES_DB, value: appdb}
-        - {name: POSTGRES_USER, value: appuser}
-        - {name: POSTGRES_PASSWORD, valueFrom: {secretKeyRef: {name: app, key: password}}}
-        readinessProbe: {exec: {command: [pg_isready, -U, appuser]}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: db}
-spec: {selector: {app: db}, ports: [{port: 5432}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: nobody}
-spec: {selector: {app: nobody}, ports: [{port: 80}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client, labels: {app: client}}
-spec: {containers: [{name: main, image: nicolaka/netshoot, command: [sleep, infinity]}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: gated, labels: {app: web}, ownerReferences: [
-  {apiVersion: v1, kind: ConfigMap, name: guard, controller: true}]}
-spec:
-  readinessGates: [{conditionType: drills/never}]
-  containers: [{name: main, image: "registry.example/team/drills:1", command: [sleep, infinity], ports: [{name: http, containerPort: 8080}]}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: guarded}
-spec:
-  volumes: [{name: conf, configMap: {name: guard}}]
-  containers:
-  - {name: main, image: nginx, volumeMounts: [{name: conf, mountPath: /etc/nginx/conf.d}],
-     readinessProbe: {httpGet: {path: /ok, port: 8080}}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: files, annotations: {who: me}}
-spec:
-  restartPolicy: Never
-  volumes:
-  - {name: secret, secret: {secretName: app}}
-  - {name: facts, downwardAPI: {items: [{path: who, fieldRef: {fieldPath: "metadata.annotations['who']"}}]}}
-  - {name: scratch, emptyDir: {}}
-  initContainers:
-  - {name: first, image: busybox, command: [sh, -c, "echo from-init > /scratch/note"],
-     volumeMounts: [{name: scratch, mountPath: /scratch}]}
-  containers:
-  - name: main
-    image: busybox
-    command: [sh, -c, 'cat /etc/app/password /facts/who /scratch/note; echo; echo $(ME)@$NODE; touch /usr/x']
-    env:
-    - {name: ME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
-    - {name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
-    volumeMounts:
-    - {name: secret, mountPath: /etc/app}
-    - {name: facts, mountPath: /facts}
-    - {name: scratch, mountPath: /scratch}
----
-apiVersion: batch/v1
-kind: Job
-metadata: {name: once}
-spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: busybox, command: [echo, hello]}]}}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: unknown-image}
-spec: {containers: [{name: main, image: "example.com/nobody/knows:1"}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: no-secret}
-spec:
-  containers:
-  - {name: main, image: busybox, command: [sleep, "9"],
-     env: [{name: X, valueFrom: {secretKeyRef: {name: nope, key: x}}}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: late}
-spec: {activeDeadlineSeconds: 1, restartPolicy: Never, containers: [{name: main, image: alpine, command: [sleep, "99"]}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: crashing}
-spec: {containers: [{name: main, image: alpine, command: [sh, -c, "echo run; exit 3"]}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: agent}
-spec: {nodeName: k8s-w2, hostNetwork: true, containers: [{name: main, image: "quay.io/cilium/cilium:v1.18.0"}]}
-"""
+MANIFESTS = Path(__file__).with_name("runtime_world.yaml")
 
 
 class World:
@@ -210,7 +71,8 @@ class World:
         await self.kubelets.start()
 
     def get(self, resource: Resource, name: str) -> Obj:
-        return self.store.get(resource, NS, name)
+        found: Obj = self.store.get(resource, NS, name)
+        return found
 
     def pod_of(self, app: str) -> Obj:
         return self.store.list(PODS, NS, {"app": app})[0]
@@ -261,7 +123,7 @@ async def main() -> dict[str, Any]:
     await world.start()
     seen: dict[str, Any] = {}
     began = time.monotonic()
-    for obj in yaml.safe_load_all(MANIFESTS):
+    for obj in yaml.safe_load_all(MANIFESTS.read_text()):
         resource = by_kind(obj["apiVersion"], obj["kind"])
         assert resource is not None
         for reference in obj["metadata"].get("ownerReferences", []):
@@ -276,7 +138,7 @@ async def main() -> dict[str, Any]:
     seen["up"] = await world.until(all_up)
     seen["seconds"] = time.monotonic() - began
     await world.until(lambda: world.store.find(PODS, NS, "crashing")["status"]["containerStatuses"][0]["restartCount"])
-    for part in (look_at_pods, look_at_services, look_at_exec, change_things, end_things):
+    for part in (look_at_pods, look_at_services, look_at_data, look_at_exec, change_things, end_things):
         began = time.monotonic()
         await part(world, seen)
         seen[f"seconds of {part.__name__}"] = time.monotonic() - began
@@ -292,7 +154,6 @@ async def look_at_pods(world: World, seen: dict[str, Any]) -> None:
     seen["previous log"] = await world.logs("crashing", previous=True)
     await world.until(lambda: world.get(JOBS, "once").get("status", {}).get("succeeded"))
     seen["job"] = world.get(JOBS, "once")["status"]
-    seen["events"] = [[e["involvedObject"]["name"], e["reason"], e["message"]] for e in world.store.list(EVENTS, NS)]
     seen["nodes of web"] = [pod["spec"]["nodeName"] for pod in world.store.list(PODS, NS, {"app": "web"})]
 
 
@@ -322,6 +183,24 @@ async def look_at_services(world: World, seen: dict[str, Any]) -> None:
     seen["methods"] = dict(zip(methods, [code[1] for code in codes], strict=True))
     guarded = world.get(PODS, "guarded")["status"]["podIP"]
     seen["guarded"] = await world.run("client", "curl", "-s", "-w%{http_code}", f"http://{guarded}:8080/admin")
+
+
+async def look_at_data(world: World, seen: dict[str, Any]) -> None:
+    """A pod of a StatefulSet is replaced: its claim stays."""
+    sql = ("psql", "-U", "appuser", "-d", "appdb", "-Atc")
+    await world.run("db-0", *sql, "INSERT INTO seen VALUES ('written')")
+    before = world.get(PODS, "db-0")["metadata"]["uid"]
+    world.store.delete(PODS, NS, "db-0", grace=2)
+
+    def replaced() -> bool:
+        pod = world.store.find(PODS, NS, "db-0")
+        return pod is not None and pod["metadata"]["uid"] != before and ready(pod)
+
+    seen["replaced"] = await world.until(replaced)
+    seen["data"] = await world.run("db-0", *sql, "SELECT what FROM seen")
+    await world.until(lambda: world.get(PODS, "sick")["status"]["containerStatuses"][0]["restartCount"])
+    seen["sick"] = world.get(PODS, "sick")["status"]["containerStatuses"][0]
+    seen["events"] = [[e["involvedObject"]["name"], e["reason"], e["message"]] for e in world.store.list(EVENTS, NS)]
 
 
 async def look_at_exec(world: World, seen: dict[str, Any]) -> None:

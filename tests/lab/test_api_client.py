@@ -184,6 +184,7 @@ def test_logs_as_a_stream(api: RunningApi, core: client.CoreV1Api, pod: str) -> 
     assert next(lines) == b"one\n"
     api.call(lambda: api.containers.write(b"two\n", last=True))
     assert list(lines) == [b"two\n"]
+    answer.close()
 
 
 def test_who_am_i_and_what_may_i(connection: client.ApiClient) -> None:
@@ -237,3 +238,9 @@ def test_deleting_many(api: RunningApi, core: client.CoreV1Api) -> None:
         core.create_namespaced_config_map("kube-system", {"metadata": {"name": f"m{number}", "labels": labels}})
     core.delete_collection_namespaced_config_map("kube-system", label_selector="many=yes")
     assert [obj["metadata"]["name"] for obj in api.call(lambda: api.store.list(CONFIGMAPS, "kube-system"))] == ["m0"]
+
+
+def test_a_namespace_answers_its_deletion_with_itself(core: client.CoreV1Api) -> None:
+    core.create_namespace({"metadata": {"name": "short"}})
+    core.delete_namespace("short")
+    assert core.read_namespace("short").status.phase == "Terminating"

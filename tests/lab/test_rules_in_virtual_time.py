@@ -15,7 +15,7 @@ pytestmark = pytest.mark.lab
 
 RULES = Path(alerts.__file__).parent / "rules"
 SHIPPED = RULES / "cilium-security.yaml"
-SCENARIOS = RULES / "tests" / "scenarios.yaml"
+SCENARIOS = RULES.parent / "scenarios" / "cilium-security.yaml"
 
 
 @pytest.mark.parametrize("k", [1, 15, 60])

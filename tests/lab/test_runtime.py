@@ -22,7 +22,7 @@ def drive(*more: str) -> dict[str, Any]:
     root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     command = [*UNSHARE, *root, *more, "sh", "-c", inside]
     env = {**os.environ, "PYTHONPATH": str(DRIVER.parents[2])}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert isinstance(found, dict)
@@ -127,6 +127,16 @@ def test_pod_reaches_itself_through_its_service(seen: dict[str, Any]) -> None:
 def test_postgres_with_its_password(seen: dict[str, Any]) -> None:
     assert seen["psql"] == [0, "2\n", ""]
     assert "password authentication failed" in seen["psql wrong"][2]
+
+
+def test_claims_outlive_their_pods(seen: dict[str, Any]) -> None:
+    assert seen["replaced"]
+    assert seen["data"] == [0, "seeded\nwritten\n", ""]
+
+
+def test_liveness_starts_again(seen: dict[str, Any]) -> None:
+    assert seen["sick"]["restartCount"] >= 1
+    assert ["sick", "Killing", "Container main failed liveness probe, will be restarted"] in seen["events"]
 
 
 def test_whoami_answers_every_method(seen: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A scaled rule over scaled series decides like the original over the original, at every step, by promtool's judgement."""
+"""A scaled rule over scaled series decides like the original over the original, at every step, as promtool judges."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from promtool_scenarios import Scenario, rule_groups, run
 
@@ -41,7 +41,7 @@ EXPRESSIONS = (
     "max_over_time(rate(x[1m])[3m:30s]) > 0.4567",
     "max_over_time((x > 20)[2m:15s]) > 30.3",
     "sum(rate(x[1m])) > 0.5678 and on () max(x) > 10.1",
-    "sum(x) by (i) unless sum(x) by (i) offset 1m",
+    "sum by (i) (x) unless sum by (i) (x offset 1m)",
     "holt_winters(x[2m], 0.3, 0.3) > 33.3",
     "x @ end() > 20.2",
 )
@@ -97,8 +97,10 @@ def decided(scenario: Scenario, k: int) -> dict[str, list[dict[str, object]]]:
     return found
 
 
-@pytest.mark.parametrize("k", [12, 15, 60])
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.parametrize("k", [12, 15])
+@settings(  # no shrinking: an example takes a quarter of a second
+    max_examples=5, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=[HealthCheck.too_slow]
+)
 @given(first=STEPS_OF_A_SERIES, second=STEPS_OF_A_SERIES)
 def test_scaled_and_original_decide_alike(k: int, first: list[int | str], second: list[int | str]) -> None:
     series = [('x{i="a"}', values(first)), ('x{i="b"}', values(second))]
@@ -116,6 +118,7 @@ def test_the_comparison_would_notice() -> None:
     original = decided(scenario, 1)
     assert len(original) > len(EXPRESSIONS) * 0.6
     groups = rule_groups(MANIFEST, 15)
-    groups[0]["rules"][2]["expr"] = "increase(x[2m]) > 7.77"
+    counting = EXPRESSIONS.index("count_over_time(x[2m]) < 7.5")
+    groups[0]["rules"][counting]["expr"] = EXPRESSIONS[counting]
     with tempfile.TemporaryDirectory() as directory:
-        assert "A2" in run(groups, [replace(scenario, firing=original)], 15, Path(directory))
+        assert f"A{counting}" in run(groups, [replace(scenario, firing=original)], 15, Path(directory))

@@ -1,7 +1,7 @@
 """From Cilium's policy model to what a node enforces: identities become addresses, entries become matches.
 
-Pure: the same cluster and policies always give the same program. The order of precedence (deny, plain allow, the
-union of application rules, default deny) is the one of `drills.cilium.decide.DirectionPolicy.lookup`.
+Pure: the same cluster and policies always give the same program. What wins over what is as in
+`drills.cilium.decide.DirectionPolicy.lookup`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from drills.cilium.decide import DirectionPolicy, EndpointPolicy, Policies
 from drills.cilium.entries import EGRESS, Entry, PolicyRef
 from drills.cilium.labels import WORLD, Identity
 from drills.cilium.peers import AnyPeer, CidrPeer, FqdnPeer, Network, Peer, ServicePeer
-from drills.cilium.ports import ICMP, ICMPV6, NamedPort, Port
+from drills.cilium.ports import ICMP, ICMPV6, NamedPort, PortRange
 from drills.lab import plan
 from drills.lab.agent.cluster import Cluster, Pod
 from drills.lab.agent.program import (
@@ -121,20 +121,21 @@ class _Resolver:
         if isinstance(entry.port, NamedPort):
             yield from self._named(entry, entry.port, pod, direction, by)
             return
-        ports = _ports(entry.port)
-        if ports is not None:
-            yield from (Match(peers, ports, by) for peers in self._peers(entry.peer))
+        if entry.port is not None and entry.port.protocol == ICMPV6:
+            return  # there is no IPv6 here
+        ports = Ports() if entry.port is None else _range(entry.port)
+        yield from (Match(peers, ports, by) for peers in self._peers(entry.peer))
 
     def _named(self, entry: Entry, port: NamedPort, pod: Pod, direction: str, by: int) -> Iterator[Match]:
         if direction != EGRESS:  # the pod's own port
-            ports = _ports(port.resolve(pod.named_ports))
-            if ports is not None:
-                yield from (Match(peers, ports, by) for peers in self._peers(entry.peer))
+            own = port.resolve(pod.named_ports)
+            if own is not None:
+                yield from (Match(peers, _range(own), by) for peers in self._peers(entry.peer))
             return
         for address, other in self._pods.items():  # each destination's own
-            ports = _ports(port.resolve(other.named_ports))
-            if ports is not None and entry.peer.matches_identity(other.identity):
-                yield Match(Peers((IPv4Network(address),)), ports, by)
+            found = port.resolve(other.named_ports)
+            if found is not None and entry.peer.matches_identity(other.identity):
+                yield Match(Peers((IPv4Network(address),)), _range(found), by)
 
     def _peers(self, peer: Peer) -> Iterator[Peers]:
         """Addresses of a peer; several where known addresses and the outside must be told apart."""
@@ -165,12 +166,7 @@ class _Resolver:
             yield Peers(outside=True)
 
 
-def _ports(port: Port | None) -> Ports | None:
-    """The ports as the packet filter knows them; None where nothing of IPv4 is meant."""
-    if port is None:
-        return Ports()
-    if isinstance(port, NamedPort) or port.protocol == ICMPV6:
-        return None
+def _range(port: PortRange) -> Ports:
     if port.protocol == ICMP:
         return Ports("icmp", icmp_type=port.first)
     if port.every:

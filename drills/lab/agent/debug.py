@@ -116,7 +116,7 @@ def _endpoint_table(endpoints: Json) -> str:
 def _metrics(agent: NodeAgent) -> Json:
     return [
         {"name": name, "labels": dict(labels), "value": value}
-        for name, labels, value in agent.observer.agent.cilium.series()
+        for name, labels, value in agent.observer.agent.cilium_series()
     ]
 
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -21,14 +21,16 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 
+from drills.cilium.l7 import DnsRule
 from drills.cilium.peers import FqdnPeer
+from drills.errors import DrillsError
 from drills.lab import netns
 from drills.lab.agent import dns_sockets, nftables
 from drills.lab.agent.dns_sockets import Address
 from drills.lab.agent.flows import Dns
 from drills.lab.agent.lookups import Lookups, answers, elements
 from drills.lab.agent.observer import Observer
-from drills.lab.agent.program import DnsMatch, NodeProgram
+from drills.lab.agent.program import Match, NodeProgram
 
 log = logging.getLogger("drills.lab.agent")
 
@@ -48,11 +50,13 @@ class _Asked:
 
 
 class DnsProxy:
-    """One node's proxy."""
+    """One node's proxy. ``tell_envoy`` is awaited when there are new addresses that Envoy must know (`named`)."""
 
-    def __init__(self, node: str, observer: Observer) -> None:
+    def __init__(self, node: str, observer: Observer, tell_envoy: Callable[[], Awaitable[None]]) -> None:
         self._node = node
         self._observer = observer
+        self._tell_envoy = tell_envoy
+        self._replying: set[asyncio.Task[None]] = set()
         self._program = NodeProgram()
         self._fqdns: Mapping[str, FqdnPeer] = {}
         self._lookups = Lookups()
@@ -95,6 +99,12 @@ class DnsProxy:
         self._lookups.forget(time.monotonic())
         return self._fill()
 
+    def named(self, program: NodeProgram, fqdns: Mapping[str, FqdnPeer]) -> dict[str, tuple[IPv4Address, ...]]:
+        """The addresses, known at this moment, of the sets that Envoy must know."""
+        now = time.monotonic()
+        sets = program.fqdn_sets_of_envoy & fqdns.keys()
+        return {name: tuple(sorted(self._lookups.addresses(fqdns[name], now))) for name in sets}
+
     # UDP
 
     def _datagrams(self) -> None:
@@ -132,8 +142,18 @@ class DnsProxy:
             if asked is None or asked.server != server:
                 continue
             del self._asked[client, int.from_bytes(data[:2], "big")]
-            self._answer(data, asked.query, "UDP", asked.client, asked.server, asked.at)
-            self._reply(asked.number.to_bytes(2, "big") + data[2:], asked.client, asked.server)
+            wire = asked.number.to_bytes(2, "big") + data[2:]
+            if self._answer(data, asked.query, "UDP", asked.client, asked.server, asked.at):
+                task = asyncio.create_task(self._reply_after_envoy(wire, asked.client, asked.server))
+                self._replying.add(task)
+                task.add_done_callback(self._replying.discard)
+            else:
+                self._reply(wire, asked.client, asked.server)
+
+    async def _reply_after_envoy(self, data: bytes, client: Address, server: Address) -> None:
+        with suppress(DrillsError):  # what Envoy does not know stays closed there
+            await self._tell_envoy()
+        self._reply(data, client, server)
 
     def _upstream_of(self, client: str) -> socket.socket:
         sock = self._upstream.get(client)
@@ -169,7 +189,9 @@ class DnsProxy:
                 if self._allowed(query, client, server, "TCP"):
                     at = time.time()
                     answer = await self._ask_by_stream(data, client, server)
-                    self._answer(answer, query, "TCP", client, server, at)
+                    if self._answer(answer, query, "TCP", client, server, at):
+                        with suppress(DrillsError):
+                            await self._tell_envoy()
                 else:
                     answer = _refusal(query)
                 writer.write(len(answer).to_bytes(2, "big") + answer)
@@ -201,23 +223,27 @@ class DnsProxy:
 
     def _allowed(self, query: dns.message.Message, client: Address, server: Address, protocol: str) -> bool:
         name = query.question[0].name.to_text()
-        rules = (rule for match in self._matching(client, server, protocol) for rule in match.rules)
-        allowed = any(rule.matches(name) for rule in rules)
+        allowed = any(rule.matches(name) for rule in self._rules(client, server, protocol))
         seen = Dns(name, (dns.rdatatype.to_text(query.question[0].rdtype),))
         self._observer.lookup(time.time(), protocol, _end(client), _end(server), seen, denied=not allowed)
         return allowed
 
-    def _matching(self, client: Address, server: Address, protocol: str) -> Iterator[DnsMatch]:
+    def _rules(self, client: Address, server: Address, protocol: str) -> Iterator[DnsRule]:
+        """The rules for lookups of a client at a server; where its traffic is allowed without rules, one for all."""
         source, destination = IPv4Address(client[0]), IPv4Address(server[0])
         managed = frozenset(self._program.managed)
+
+        def meant(match: Match) -> bool:
+            named = frozenset(self._named(match.peers.fqdn))
+            return match.ports.matches(protocol.lower(), server[1]) and match.peers.matches(destination, managed, named)
+
         for endpoint in self._program.endpoints:
             if endpoint.address == source:
-                for match in endpoint.egress.dns:
-                    named = frozenset(self._named(match.match.peers.fqdn))
-                    if match.match.ports.matches(protocol.lower(), server[1]) and match.match.peers.matches(
-                        destination, managed, named
-                    ):
-                        yield match
+                if any(meant(match) for match in endpoint.egress.allow):
+                    yield DnsRule(pattern="*")
+                for dns_match in endpoint.egress.dns:
+                    if meant(dns_match.match):
+                        yield from dns_match.rules
 
     def _named(self, fqdn: str | None) -> Mapping[IPv4Address, float]:
         peer = self._fqdns.get(fqdn or "")
@@ -225,16 +251,19 @@ class DnsProxy:
 
     def _answer(
         self, data: bytes, query: dns.message.Message, protocol: str, client: Address, server: Address, asked: float
-    ) -> None:
-        """Learn what an answer says, and open its addresses, before the client gets it."""
+    ) -> bool:
+        """Learn what an answer says, and open its addresses, before the client gets it; true if Envoy must be told."""
         try:
             message = dns.message.from_wire(data)
         except dns.exception.DNSException:
-            return
+            return False
         found = answers(message)
         name = query.question[0].name.to_text()
+        envoy_too = False
         if found:
+            before = self.named(self._program, self._fqdns)
             self._lookups.learn(name, found, time.monotonic())
+            envoy_too = self.named(self._program, self._fqdns) != before
             commands = self._fill(name)
             if commands:
                 netns.nft(self._node, commands)  # 0.3 ms; the answer must not overtake it
@@ -247,6 +276,7 @@ class DnsProxy:
         )
         now = time.time()
         self._observer.answer(now, protocol, _end(client), _end(server), seen, now - asked)
+        return envoy_too
 
     def _fill(self, name: str | None = None) -> str:
         """Commands that put what is known into the FQDN sets: all, or those that mean one name."""

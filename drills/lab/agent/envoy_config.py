@@ -13,6 +13,7 @@ Facts of Cilium's Envoy, cilium/proxy and Cilium 1.20: the denial's body is ``Ac
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from typing import Any
 
@@ -122,15 +123,20 @@ def policies(program: NodeProgram, direction: str) -> Json:
     found: Json = {}
     for endpoint in program.endpoints:
         side = endpoint.ingress if direction == "ingress" else endpoint.egress
-        for index, http in enumerate(side.http):
-            policy = _policy(direction, endpoint.address, http, program.managed)
+        # what is allowed without a look at the request passes the proxy too
+        plain = (HttpMatch(match) for match in side.allow if match.ports.protocol in ("any", "tcp"))
+        for index, http in enumerate((*side.http, *plain) if side.http else ()):
+            policy = _policy(direction, endpoint.address, http, program)
             if policy is not None:
                 found[f"{endpoint.address}/{index}"] = policy
     return found
 
 
-def _policy(direction: str, own: IPv4Address, http: HttpMatch, managed: Iterable[IPv4Address]) -> Json | None:
-    peers = http.match.peers
+def _policy(direction: str, own: IPv4Address, http: HttpMatch, program: NodeProgram) -> Json | None:
+    peers, managed = http.match.peers, program.managed
+    if peers.fqdn is not None:
+        known = program.named.get(peers.fqdn, ())
+        peers = replace(peers, networks=tuple(IPv4Network(address) for address in known), fqdn=None)
     if peers.nobody:
         return None
     requests = _any_of("or_rules", "rules", [_request(rule) for rule in http.rules])
@@ -177,7 +183,6 @@ def _remote(peers: Peers, managed: Iterable[IPv4Address]) -> Json:
 
 
 def _destination(peers: Peers, managed: Iterable[IPv4Address]) -> Json:
-    # a name's addresses are known to the packet filter only: it has checked them before it redirected the packet
     inside = None if peers.networks is None else [{"destination_ip": _cidr(net)} for net in _collapsed(peers)]
     conditions = [] if inside is None else [_any_of("or_rules", "rules", inside)]
     if peers.outside:

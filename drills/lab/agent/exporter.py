@@ -11,14 +11,16 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from aiohttp import web
 
 from drills.cilium import metrics
+from drills.cilium.labels import HOST
 from drills.cilium.metrics import DropReason, Metric
 from drills.lab import netns, plan
 from drills.lab.agent import nftables
-from drills.lab.agent.flows import REASONS, Event, Flow, Lost
+from drills.lab.agent.flows import REASONS, Event, Lost
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -29,19 +31,17 @@ class Counts:
     """Counters and gauges of one process by metric and labels, with the births of `drills.cilium.metrics`."""
 
     def __init__(self) -> None:
-        self._values: dict[str, Counter[Labels]] = {}
+        self._values: dict[str, dict[Labels, float]] = {}
 
     def add(self, metric: Metric, amount: float = 1, **labels: str) -> None:
         """Count; the first time, the series is born."""
-        self._values.setdefault(metric.name, Counter())[_key(labels)] += amount  # type: ignore[assignment]
+        series = self._values.setdefault(metric.name, {})
+        key = tuple(labels.items())
+        series[key] = series.get(key, 0) + amount
 
     def set(self, metric: Metric, value: float, **labels: str) -> None:
         """Set a gauge, or a counter that is kept elsewhere."""
-        self._values.setdefault(metric.name, Counter())[_key(labels)] = value  # type: ignore[assignment]
-
-    def get(self, metric: Metric, **labels: str) -> float:
-        """A series' value, 0 if it is not there."""
-        return self._values.get(metric.name, Counter())[_key(labels)]
+        self._values.setdefault(metric.name, {})[tuple(labels.items())] = value
 
     def start(self, exporter: str) -> None:
         """Give birth to what is there from the start."""
@@ -57,23 +57,43 @@ class Counts:
                 yield name, labels, value
 
 
+class FlowKind(NamedTuple):
+    """All that Hubble's metrics want to know of a flow: flows of a kind are counted together, and told apart later."""
+
+    kind: str
+    verdict: str
+    direction: str
+    protocol: str
+    reason: int
+    match_type: int
+    reply: bool
+    from_host: bool
+    layer7: str | None
+    method: str = ""
+    version: str = ""
+    code: int = 0
+    qtypes: tuple[str, ...] = ()
+    addresses: int = 0
+
+
 @dataclass
 class Agent:
     """What one agent process has counted since it started. A restart makes a new one."""
 
     started: float = field(default_factory=time.time)
     cilium: Counts = field(default_factory=Counts)
-    hubble: Counts = field(default_factory=Counts)
+    _requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _flows: Counter[FlowKind] = field(default_factory=Counter)
+    _lost: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.cilium.start("agent")
-        self.hubble.start("hubble")
         self.cilium.set(metrics.PROCESS_START, self.started)
 
     def request(self, rule: str, proxy: str) -> None:
         """Count a message of a proxy, ``received`` and what became of it."""
-        self.cilium.add(metrics.POLICY_L7, rule="received", proxy_type=proxy)
-        self.cilium.add(metrics.POLICY_L7, rule=rule, proxy_type=proxy)
+        self._requests["received", proxy] += 1
+        self._requests[rule, proxy] += 1
 
     def packets(self, counters: Mapping[str, tuple[int, int]]) -> None:
         """Take over the packet filter's counters (name -> packets, bytes); what never counted has no series."""
@@ -90,53 +110,46 @@ class Agent:
                 self.cilium.set(metrics.FORWARD_BYTES, size, direction=direction.upper())
 
     def flow(self, event: Event) -> None:
-        """Count an event as Hubble's metrics do (pkg/hubble/metrics/*/handler.go)."""
+        """Count an event for Hubble's metrics. Quick: it is called for every request of a flood."""
         if isinstance(event, Lost):
-            self.hubble.add(metrics.HUBBLE_LOST, event.count, source=event.source.lower())
+            self._lost[event.source.lower()] += event.count
             return
-        subtype = event.layer7.upper() if event.layer7 else "" if event.kind != "drop" else str(event.reason)
-        kind = {"drop": "Drop", "policy-verdict": "PolicyVerdict", "l7": "L7"}[event.kind]
-        self.hubble.add(metrics.HUBBLE_FLOWS, type=kind, subtype=subtype, verdict=event.verdict)
-        if event.verdict == "DROPPED" and event.kind != "policy-verdict":
-            self.hubble.add(
-                metrics.HUBBLE_DROP,
-                reason=REASONS.get(event.reason, "DROP_REASON_UNKNOWN"),
-                protocol=event.layer7.upper() if event.layer7 else event.protocol,
-            )
-        self._verdict(event)
-        self._message(event)
+        host = event.source.identity.number == HOST.number
+        kind = (event.kind, event.verdict, event.direction, event.protocol, event.reason, event.match_type,
+                event.message == "RESPONSE", host)  # fmt: skip
+        http, dns = event.http, event.dns
+        if http is not None:
+            found = FlowKind(*kind, "http", http.method, http.protocol, http.code)
+        elif dns is not None:
+            found = FlowKind(*kind, "dns", code=dns.rcode, qtypes=dns.qtypes, addresses=len(dns.ips))
+        else:
+            found = FlowKind(*kind, None)
+        self._flows[found] += 1
 
-    def _verdict(self, flow: Flow) -> None:
-        if flow.kind == "drop" or flow.reply or flow.source.identity.reserved == "host":
-            return
-        match = f"l7/{flow.layer7}" if flow.layer7 else metrics.MATCH_TYPES[flow.match_type]
-        self.hubble.add(
-            metrics.HUBBLE_POLICY_VERDICTS, direction=flow.direction.lower(), match=match, action=flow.verdict.lower()
-        )
+    def cilium_series(self) -> Iterator[tuple[str, Labels, float]]:
+        """The agent's metrics: name, labels, value."""
+        for (rule, proxy), number in self._requests.items():
+            self.cilium.set(metrics.POLICY_L7, number, rule=rule, proxy_type=proxy)
+        return self.cilium.series()
 
-    def _message(self, flow: Flow) -> None:
-        if flow.http is not None and flow.reply:
-            self.hubble.add(
-                metrics.HUBBLE_HTTP_REQUESTS,
-                method=flow.http.method,
-                protocol=flow.http.protocol,
-                status=str(flow.http.code),
-                reporter="server" if flow.direction == "INGRESS" else "client",
-            )
-        if flow.dns is not None:
-            denied = flow.verdict == "DROPPED"
-            rcode = metrics.DNS_DENIED_RCODE if denied else _rcode(flow.dns.rcode) if flow.reply else ""
-            metric = metrics.HUBBLE_DNS_RESPONSES if flow.reply else metrics.HUBBLE_DNS_QUERIES
-            self.hubble.add(metric, rcode=rcode, qtypes=",".join(flow.dns.qtypes), ips_returned=str(len(flow.dns.ips)))
+    def hubble_series(self) -> Iterator[tuple[str, Labels, float]]:
+        """Hubble's metrics: name, labels, value."""
+        counts = Counts()
+        counts.start("hubble")
+        for source, number in self._lost.items():
+            counts.add(metrics.HUBBLE_LOST, number, source=source)
+        for kind, number in self._flows.items():
+            _count(counts, kind, number)
+        return counts.series()
 
     def cilium_page(self) -> str:
         """The agent's page."""
         plain = f"process_start_time_seconds {_number(self.started)}\n"
-        return f"# TYPE process_start_time_seconds gauge\n{plain}{page(self.cilium.series())}"
+        return f"# TYPE process_start_time_seconds gauge\n{plain}{page(self.cilium_series())}"
 
     def hubble_page(self) -> str:
         """Hubble's page."""
-        return page(self.hubble.series())
+        return page(self.hubble_series())
 
 
 def page(series: Iterable[tuple[str, Labels, float]]) -> str:
@@ -170,8 +183,28 @@ def text_response(text: str) -> web.Response:
     return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
 
-def _key(labels: Mapping[str, str]) -> Labels:
-    return tuple(labels.items())
+def _count(counts: Counts, kind: FlowKind, number: int) -> None:
+    """Flows of one kind in the words of pkg/hubble/metrics/*/handler.go."""
+    layer7 = kind.layer7.upper() if kind.layer7 else ""
+    word = {"drop": "Drop", "policy-verdict": "PolicyVerdict", "l7": "L7"}[kind.kind]
+    subtype = layer7 or (str(kind.reason) if kind.kind == "drop" else "")
+    counts.add(metrics.HUBBLE_FLOWS, number, type=word, subtype=subtype, verdict=kind.verdict)
+    if kind.verdict == "DROPPED" and kind.kind != "policy-verdict":
+        reason = REASONS.get(kind.reason, "DROP_REASON_UNKNOWN")
+        counts.add(metrics.HUBBLE_DROP, number, reason=reason, protocol=layer7 or kind.protocol)
+    if kind.kind != "drop" and not kind.reply and not kind.from_host:
+        match = f"l7/{kind.layer7}" if kind.layer7 else metrics.MATCH_TYPES[kind.match_type]
+        direction, action = kind.direction.lower(), kind.verdict.lower()
+        counts.add(metrics.HUBBLE_POLICY_VERDICTS, number, direction=direction, match=match, action=action)
+    if kind.layer7 == "http" and kind.reply:
+        reporter = "server" if kind.direction == "INGRESS" else "client"
+        labels = {"method": kind.method, "protocol": kind.version, "status": str(kind.code), "reporter": reporter}
+        counts.add(metrics.HUBBLE_HTTP_REQUESTS, number, **labels)
+    if kind.layer7 == "dns":
+        asked = metrics.DNS_DENIED_RCODE if kind.verdict == "DROPPED" else ""
+        labels = {"rcode": _rcode(kind.code) if kind.reply else asked, "qtypes": ",".join(kind.qtypes)}
+        metric = metrics.HUBBLE_DNS_RESPONSES if kind.reply else metrics.HUBBLE_DNS_QUERIES
+        counts.add(metric, number, **labels, ips_returned=str(kind.addresses))
 
 
 def _rcode(number: int) -> str:

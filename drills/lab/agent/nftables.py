@@ -146,7 +146,7 @@ def _endpoint_rules(program: NodeProgram) -> Iterator[str]:
 def _egress(endpoint: Endpoint) -> Iterator[str]:
     yield f"ip saddr != {endpoint.address} {_drop('egress', INVALID_SOURCE)}"
     direction = endpoint.egress
-    yield from _judged("egress", "ip daddr", direction)
+    yield from _denied("egress", "ip daddr", direction)
     for dns in direction.dns:
         for condition in _conditions("ip daddr", dns.match):
             yield f"{condition} meta mark set {TO_PROXY:#x} tproxy to 127.0.0.1:{DNS_PORT} accept".lstrip()
@@ -156,24 +156,29 @@ def _egress(endpoint: Endpoint) -> Iterator[str]:
     if direction.http or direction.dns:
         # redirected, but nobody listens there: tproxy gave up and the rules went on
         yield f"meta mark and {MARK_MASK:#x} == {TO_PROXY:#x} counter name {UNPROXIED} drop"
+    yield from _allowed("ip daddr", direction)
     if direction.enforced:
         yield _drop("egress", DENIED_BY_DEFAULT)
 
 
 def _ingress(endpoint: Endpoint) -> Iterator[str]:
     direction = endpoint.ingress
-    yield from _judged("ingress", "ip saddr", direction)
+    yield from _denied("ingress", "ip saddr", direction)
     for http in direction.http:
         for condition in _conditions("ip saddr", http.match):
             yield f"{condition} meta mark set {TO_PROXY:#x} return".lstrip()
+    yield from _allowed("ip saddr", direction)
     if direction.enforced:
         yield _drop("ingress", DENIED_BY_DEFAULT)
 
 
-def _judged(name: str, field: str, direction: Direction) -> Iterator[str]:
+def _denied(name: str, field: str, direction: Direction) -> Iterator[str]:
     for match in direction.deny:
         for condition in _conditions(field, match):
             yield f"{condition} {_drop(name, DENIED_BY_RULE, match)}".lstrip()
+
+
+def _allowed(field: str, direction: Direction) -> Iterator[str]:
     for match in direction.allow:
         for condition in _conditions(field, match):
             yield f"{condition} return".lstrip()

@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -42,7 +43,8 @@ class NodeAgent:
         self.compiled = Compiled(NodeProgram(), {}, {})
         self.revision = 0  # of the policies, realised
         self._envoy = Envoy(node, daemons, plan.RUN / "envoy" / node, self.observer.request, self._envoy_ended)
-        self._dns = DnsProxy(node, self.observer)
+        self._dns = DnsProxy(node, self.observer, self._tell_envoy)
+        self._envoy_lock = asyncio.Lock()
         self._names: frozenset[str] = frozenset()
         self._log: socket.socket | None = None
         self._runners: list[web.AppRunner] = []
@@ -81,13 +83,21 @@ class NodeAgent:
         """
         old, new = self.compiled.program, compiled.program
         if new != old:
-            await self._envoy.apply(bridging(old, new))
+            await self._apply_to_envoy(bridging(old, new), compiled)
             names = nftables.names_of(new)
             script = nftables.script(new, self._names - names) + self._dns.learn(new, compiled.fqdns)
             await asyncio.to_thread(netns.nft, self.node, script)
             self._names = names
         self.compiled, self.revision = compiled, revision
         self.observer.learn(cluster, policies)
+
+    async def _apply_to_envoy(self, program: NodeProgram, compiled: Compiled) -> None:
+        async with self._envoy_lock:
+            named = self._dns.named(program, compiled.fqdns)
+            await self._envoy.apply(replace(program, named=named))
+
+    async def _tell_envoy(self) -> None:
+        await self._apply_to_envoy(self.compiled.program, self.compiled)
 
     def restart(self) -> None:
         """What a new agent process does not know: counters of requests, flows. The kernel's counters live on."""
@@ -110,7 +120,7 @@ class NodeAgent:
             await self._envoy.stop()
             try:
                 await self._envoy.start()
-                await self._envoy.apply(self.compiled.program)
+                await self._tell_envoy()
             except DrillsError as error:
                 log.error("%s", error)  # noqa: TRY400 - the sentence is enough
             else:

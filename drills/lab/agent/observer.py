@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address
 from time import time
 from typing import Any, Literal
 
 from drills.cilium.decide import Policies
 from drills.cilium.entries import INGRESS, PolicyRef
-from drills.cilium.labels import Labels
+from drills.cilium.labels import Identity, Labels
 from drills.lab.agent import envoy_config, nftables
-from drills.lab.agent.cluster import Cluster, identity_of
+from drills.lab.agent.cluster import Cluster, Pod, identity_of
 from drills.lab.agent.compile import PolicyNumbers
 from drills.lab.agent.exporter import Agent
 from drills.lab.agent.flows import Dns, End, Event, Flow, Http, Lost, Ring
 from drills.lab.agent.nflog import Packet
 
 Address = tuple[IPv4Address, int]
+MAX_KNOWN = 4096  # addresses that are remembered with who they are
 DirectionName = Literal["INGRESS", "EGRESS"]
 _Deniers = tuple[tuple[PolicyRef, ...], tuple[str, ...]]  # policies, and their texts for flows
 
@@ -32,11 +34,13 @@ class Observer:
         self.cluster = Cluster()
         self._policies = Policies()
         self._numbers = numbers
+        self._known_ends: dict[IPv4Address, tuple[Identity, Pod | None, bool]] = {}
         self._known_deniers: dict[tuple[int, str, int | None], _Deniers] = {}
 
     def learn(self, cluster: Cluster, policies: Policies) -> None:
         """What the node has realised: events from now on are explained by it."""
         self.cluster = cluster
+        self._known_ends.clear()
         if policies is not self._policies:
             self._policies = policies
             self._known_deniers.clear()
@@ -142,9 +146,14 @@ class Observer:
         return self._end(*source), self._end(*destination)
 
     def _end(self, address: IPv4Address, port: int) -> End:
-        pod = self.cluster.by_address.get(address)
-        identity = identity_of(self.cluster, self.node, address)
-        return End(address, port, identity, pod, local=pod is not None and pod.node == self.node)
+        known = self._known_ends.get(address)
+        if known is None:
+            pod = self.cluster.by_address.get(address)
+            identity = identity_of(self.cluster, self.node, address)
+            known = (identity, pod, pod is not None and pod.node == self.node)
+            if len(self._known_ends) < MAX_KNOWN:
+                self._known_ends[address] = known
+        return End(address, port, *known)
 
     def _deniers(self, dropped: nftables.Dropped, subject: End, direction: DirectionName) -> _Deniers:
         """The policies behind a drop: the deny rule's, or those that bring default deny."""
@@ -167,7 +176,12 @@ class Observer:
 
 def _address(text: str) -> Address:
     host, _, port = text.rpartition(":")
-    return IPv4Address(host), int(port)
+    return _host(host), int(port)
+
+
+@lru_cache(MAX_KNOWN)
+def _host(text: str) -> IPv4Address:
+    return IPv4Address(text)
 
 
 def _headers(entry: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

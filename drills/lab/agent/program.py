@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
+from types import MappingProxyType
 from typing import TypeAlias
 
 from drills.cilium.l7 import DnsRule, HttpRule
@@ -96,7 +98,10 @@ class DnsMatch:
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """One direction of one endpoint. Order of precedence: deny, allow, http and dns, and if ``enforced`` a drop."""
+    """One direction of one endpoint, in order of precedence: deny, http and dns, allow, and if ``enforced`` a drop.
+
+    What is both in ``allow`` and in ``http`` (or ``dns``) goes through the proxy, which lets everything pass.
+    """
 
     enforced: bool = False
     deny: tuple[Match, ...] = ()
@@ -117,10 +122,15 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class NodeProgram:
-    """Everything that one node enforces. ``managed`` are the addresses that belong to the cluster."""
+    """Everything that one node enforces.
+
+    ``managed`` are the addresses that belong to the cluster, ``named`` those that the DNS proxy has put into each of
+    its sets: the packet filter has sets of its own, Envoy must be told.
+    """
 
     endpoints: tuple[Endpoint, ...] = ()
     managed: tuple[IPv4Address, ...] = ()
+    named: Mapping[str, tuple[IPv4Address, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def fqdn_sets(self) -> frozenset[str]:
@@ -131,6 +141,12 @@ class NodeProgram:
             for match in (*endpoint.egress.allow, *(http.match for http in endpoint.egress.http), *endpoint.egress.deny)
             if match.peers.fqdn is not None
         )
+
+    @property
+    def fqdn_sets_of_envoy(self) -> frozenset[str]:
+        """Names of the sets whose addresses Envoy must know: those of endpoints with HTTP rules for egress."""
+        with_http = tuple(endpoint for endpoint in self.endpoints if endpoint.egress.http)
+        return NodeProgram(with_http).fqdn_sets
 
     @property
     def redirects(self) -> int:

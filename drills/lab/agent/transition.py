@@ -26,12 +26,13 @@ def bridging(old: NodeProgram, new: NodeProgram) -> NodeProgram:
         else endpoint
         for endpoint in new.endpoints
     ]
-    return NodeProgram(tuple(endpoints), _union(old.managed, new.managed))
+    return NodeProgram(tuple(endpoints), _union(old.managed, new.managed), new.named)
 
 
 def _with_old(new: Direction, old: Direction) -> Direction:
     kept = {match.match.ports for match in new.http}
-    return replace(new, http=(*new.http, *_left_over(old.http, kept)))
+    left = _left_over(old.http, kept)
+    return replace(new, http=(*new.http, *left)) if left else new
 
 
 def _left_over(http: tuple[HttpMatch, ...], kept: set[Ports]) -> tuple[HttpMatch, ...]:

@@ -25,7 +25,7 @@ from drills.lab.api.gc import GarbageCollector
 from drills.lab.api.http import MAX_BODY, answer, error_answer, read_document
 from drills.lab.api.intake import FieldValidation
 from drills.lab.api.objects import Applied, Objects
-from drills.lab.api.paths import Target, no_such_path, parse_path
+from drills.lab.api.paths import Target, parse_path
 from drills.lab.api.proxy import Proxy
 from drills.lab.api.reading import Reader
 from drills.lab.api.resources import PODS, SERVICEACCOUNTS, SERVICES, Resource, by_kind

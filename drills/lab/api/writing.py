@@ -9,11 +9,13 @@ from drills.lab.api.errors import ApiError, method_not_allowed
 from drills.lab.api.http import answer, read_document, read_patch, success
 from drills.lab.api.objects import Objects, Outcome
 from drills.lab.api.paths import Options, Target, parse_options
-from drills.lab.api.resources import NAMESPACES
+from drills.lab.api.resources import NAMESPACES, PODS, SERVICEACCOUNTS, SERVICES
 from drills.lab.api.scale import patch_scale, put_scale, scale_of
 from drills.lab.api.selectors import parse
 from drills.lab.api.store import Store
 from drills.lab.api.types import deleting, uid_of
+
+_RETURNED = (PODS, SERVICES, SERVICEACCOUNTS)  # the answer to their deletion is the object (ReturnDeletedObject)
 
 
 def _answer(outcome: Outcome) -> web.Response:
@@ -81,7 +83,7 @@ class Writer:
             text = f'namespaces "{target.name}" is forbidden: this namespace may not be deleted'
             raise ApiError(403, "Forbidden", text)
         last = delete(self._store, r, obj, wanted)
-        if deleting(last) and self._store.find(r, target.namespace, target.name) is not None:
+        if r in _RETURNED or (deleting(last) and self._store.find(r, target.namespace, target.name) is not None):
             return answer(last)
         return answer(success(r.plural, r.group, target.name, uid_of(obj)))
 

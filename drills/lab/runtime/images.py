@@ -14,6 +14,7 @@ from drills.errors import InputError
 from drills.lab.runtime.standins import Launch, Postgres, Program, Request, Web, Whoami
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?::\d+)?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DOCKER_HUB = ("docker.io/", "index.docker.io/", "registry-1.docker.io/", "mirror.gcr.io/", "public.ecr.aws/docker/")
 OWN = "drills"  # the project's own image, under any registry
 
@@ -76,8 +77,9 @@ def repository_of(image: str) -> str:
     """
     name = image.partition("@")[0]
     head, slash, tail = name.rpartition("/")
-    name = head + slash + tail.partition(":")[0]
-    if not _REPOSITORY.fullmatch(name):
+    last, colon, tag = tail.partition(":")
+    name = head + slash + last
+    if not _REPOSITORY.fullmatch(name) or (colon and not _TAG.fullmatch(tag)):
         raise UnknownImageError(
             "InvalidImageName", f'Failed to apply default image tag "{image}": couldn\'t parse image name'
         )

@@ -20,6 +20,7 @@ from drills.lab.runtime.datapath import Datapath, Served, ServiceRules
 from drills.lab.runtime.images import Absent, Images
 from drills.lab.runtime.pod import Host, Pod
 from drills.lab.runtime.process import Process
+from drills.lab.runtime.sandbox import capabilities_of
 from drills.lab.runtime.standins import SYSTEM_PATH
 
 log = logging.getLogger("drills.lab.kubelet")
@@ -95,7 +96,8 @@ class Kubelets:
             raise ExecError(f"pod {name_of(pod)} is on its way out")
         if not sandbox.has_program(command[0], env.get("PATH", SYSTEM_PATH)):
             raise ExecError(f'exec: "{command[0]}": executable file not found in $PATH')
-        argv = sandbox.command(command, directory=found.spec.get("workingDir"), terminal=tty)
+        capabilities = capabilities_of(found.spec)
+        argv = sandbox.command(command, directory=found.spec.get("workingDir"), capabilities=capabilities, terminal=tty)
         return await Process.start(argv, env, stdin=stdin, tty=tty)
 
     async def logs(

@@ -69,7 +69,8 @@ def initialise(data: Path) -> None:
 def run_scripts(data: Path, user: str, database: str) -> None:
     """The user's scripts by name, against a server that listens on its socket only."""
     quiet = f"-F -c listen_addresses='' -c unix_socket_directories={SOCKETS}"
-    run("pg_ctl", "-D", str(data), "-o", quiet, "-w", "start")
+    log = "/tmp/initdb-server.log"  # noqa: S108  private to this pod; a server on our pipe would keep `run` waiting
+    run("pg_ctl", "-D", str(data), "-o", quiet, "-l", log, "-w", "start")
     psql = ["psql", "-v", "ON_ERROR_STOP=1", "--no-psqlrc", "-h", str(SOCKETS), "-U", user, "-d", database]
     for script in sorted(SCRIPTS.iterdir()):
         if script.suffix == ".sql":

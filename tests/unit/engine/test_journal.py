@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from drills.engine.journal import Journal
+from drills.errors import WorldError
 
 
 def now() -> str:
@@ -115,3 +116,25 @@ def test_digest_is_that_of_the_file(path: Path) -> None:
     with Journal(path, now) as journal:
         journal.write("note")
         assert journal.digest() == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_journal_of_a_run_that_left_something_behind_is_never_overwritten(path: Path) -> None:
+    with Journal(path, now) as journal:
+        journal.change("pod frontend/drill-a", undo="delete it")
+        undone = journal.change("pod frontend/drill-b", undo="delete it")
+        journal.undone(undone)
+
+    with pytest.raises(WorldError, match="pod frontend/drill-a"):
+        Journal(path, now)
+    assert "drill-a" in path.read_text()
+
+
+def test_journal_of_a_clean_run_gives_way_to_the_next(path: Path) -> None:
+    with Journal(path, now) as journal:
+        journal.undone(journal.change("pod frontend/drill-a", undo="delete it"))
+    with path.open("a") as file:
+        file.write('{"event": "cha')  # cut off by a crash
+
+    with Journal(path, now) as journal:
+        journal.write("run")
+    assert [line["event"] for line in lines(path)] == ["run"]

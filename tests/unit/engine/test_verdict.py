@@ -36,7 +36,7 @@ from drills.engine.verdict import (
     worst,
 )
 
-HELD = Tally(planned=900, attempts=900, denied=900, leaked=0, possibly_reached=0, unrecognised=0)
+HELD = Tally(planned=900, attempts=900, denied=900, leaked=0, possibly_reached=0, unrecognised=0, answered=900)
 PROVEN = Proof(counted=900, counter_partial=False, flows=900, flows_partial=False)
 
 
@@ -91,6 +91,8 @@ def proof(counted: float | None, flows: int | None, *, partial: str = "") -> Pro
         # Somebody behind the policy answers like it: complete sources show too few.
         (HELD, "up", proof(0, 0), "breached", "something behind the policy answered the rest"),
         (HELD, "up", proof(0, None), "breached", ""),
+        # Silence has no maker: a black hole on the path looks the same as a drop.
+        (tally(answered=0), "up", proof(0, 0), "inconclusive", "neither counters nor flows"),
         (HELD, "up", proof(None, 0), "breached", ""),
         (HELD, "up", proof(450, 450), "breached", "450 by counter, 450 by flow"),
         (HELD, "up", proof(900, 450), "breached", "others' denials cannot stand in for missing flows"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
@@ -26,7 +27,10 @@ CLIENT = Peers((IPv4Network("10.244.1.10/32"),))
 WEB = Ports("tcp", 80, 80)
 
 
-def program(ingress: Direction = Direction(), egress: Direction = Direction()) -> NodeProgram:
+OPEN = Direction()
+
+
+def program(ingress: Direction = OPEN, egress: Direction = OPEN) -> NodeProgram:
     return NodeProgram((Endpoint(HERE, "lxc1-12", ingress, egress),), (HERE,))
 
 
@@ -72,8 +76,8 @@ def test_deny_comes_first_and_the_drop_last() -> None:
     assert chain(program(direction), "in_10_244_1_12") == [
         'ip saddr { 10.244.1.10/32 } tcp dport 80 counter name drop_ingress_181 log prefix "ingress 181 7 2" '
         "group 5 snaplen 96 drop",
-        "ip saddr { 10.244.1.10/32 } return",
         "tcp dport 80 meta mark set 0x200 return",
+        "ip saddr { 10.244.1.10/32 } return",
         'counter name drop_ingress_133 log prefix "ingress 133" group 5 snaplen 96 drop',
     ]
 
@@ -178,6 +182,25 @@ def test_a_policy_is_about_its_pod_its_port_and_its_peers() -> None:
             "permissions": [{"and_rules": {"rules": [{"destination_ip": client}, port]}}],
         }
     }
+
+
+def test_what_is_allowed_without_rules_passes_envoy_too() -> None:
+    direction = Direction(
+        allow=(Match(CLIENT), Match(CLIENT, Ports("udp", 53, 53))), http=(HttpMatch(Match(EVERYBODY, WEB)),)
+    )
+    found = envoy_config.policies(program(direction), "ingress")
+    assert list(found) == ["10.244.1.12/0", "10.244.1.12/1"]
+    assert envoy_config.policies(program(Direction(allow=(Match(CLIENT),))), "ingress") == {}
+
+
+def test_a_names_addresses_are_told_to_envoy() -> None:
+    match = Match(Peers(outside=True, fqdn="abc"), WEB)
+    found = program(egress=Direction(http=(HttpMatch(match),)))
+    assert found.fqdn_sets_of_envoy == {"abc"}
+    assert envoy_config.policies(found, "egress") == {}, "no address is known yet: nothing passes"
+    known = replace(found, named={"abc": (IPv4Address("198.18.0.1"),)})
+    (policy,) = envoy_config.policies(known, "egress").values()
+    assert "198.18.0.1" in str(policy)
 
 
 def test_without_rules_envoy_denies_everything() -> None:
