@@ -1,4 +1,7 @@
-"""What an auditor asks for: versions, inputs by hash, who, every change with its undo, whose clock."""
+"""What an auditor asks for: versions, inputs by hash, who, every change with its undo, whose clock.
+
+Gathered once, at the end of a run. What cannot be asked any more is left out, and named under ``unknown``.
+"""
 
 from __future__ import annotations
 
@@ -6,60 +9,117 @@ import getpass
 import hashlib
 import os
 import platform
+import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-from drills import __version__
+import drills
+from drills.engine.drill import DrillRun
 from drills.engine.journal import Journal
-from drills.engine.result import Clock, Drill, Inputs, PolicyInput, Provenance, RuleInput
+from drills.engine.result import Clock, Inputs, PolicyInput, Provenance, RuleInput, TargetInput
 from drills.engine.seen import Seen
 from drills.engine.target import Target
 from drills.engine.watch import POLL_SECONDS, Sources, Watch
 from drills.errors import WorldError
+from drills.inject.base import service_of
 
 GAP = 4 * POLL_SECONDS  # between two polls: longer ones are told
+ACTOR_VARIABLES = ("CI_JOB_URL", "GITHUB_RUN_ID", "BUILD_URL", "DRILLS_REASON")  # reason: a ticket, a game day's name
 
 
 def gather(
-    playbook: Path, target: Target, journal: Journal, watch: Watch, seen: Sequence[Seen], drills: Sequence[Drill]
+    playbook: Path,
+    target: Target,
+    journal: Journal,
+    watch: Watch,
+    runs: Sequence[DrillRun],
+    offset_at_start: float | None,
 ) -> Provenance:
-    """Everything at the end of a run; what cannot be asked is left empty."""
+    """Everything; the journal is complete by now, so that its hash holds."""
     sources = target.sources()
+    seen = [one.seen for one in runs]
     return Provenance(
         versions=_versions(target, sources),
         inputs=Inputs(
             playbook=hashlib.sha256(playbook.read_bytes()).hexdigest(),
             policies=_unique(policy for one in seen for policy in one.policies),
-            rules=_rules(target, watch, drills),
+            rules=_rules(target, watch, runs),
             alertmanager=_alertmanager_hash(sources),
             sources=[actor for one in seen for actor in one.actors],
+            targets=_targets(target, runs),
         ),
         actor=_actor(target),
         changes=journal.changes(),
-        clock=Clock(source="prometheus", offset_seconds=_offset(sources), poll_gaps=_gaps(watch, seen)),
+        processes=_processes(watch, seen),
+        clock=Clock(
+            source=f"Prometheus at {target.addresses.prometheus}",
+            offset_at_start=offset_at_start,
+            offset_at_end=offset(sources),
+            poll_gaps=_gaps(watch, seen),
+        ),
         journal=journal.digest(),
-        not_judged=[reason for drill in drills for reason in drill.reasons if "not judged" in reason],
+        not_judged=[one.lack for one in seen if one.lack is not None],
     )
 
 
-def _versions(target: Target, sources: Sources) -> dict[str, str]:
-    found = {"drills": __version__, "python": platform.python_version(), "kernel": platform.release()}
+def offset(sources: Sources) -> float | None:
+    """Prometheus's clock minus ours, in wall seconds; None if it does not answer."""
     try:
-        found["kubernetes"] = target.cluster.version()
-        found["cilium"] = target.cluster.cilium_version()
-        found["prometheus"] = sources.prometheus.buildinfo().version
-        if sources.alertmanager is not None:
-            found["alertmanager"] = sources.alertmanager.status().version
-    except WorldError as error:
-        found["unknown"] = str(error)
+        before = time.time()
+        theirs = sources.prometheus.now()
+        return round(theirs - (before + time.time()) / 2, 3)
+    except WorldError:
+        return None
+
+
+def _versions(target: Target, sources: Sources) -> dict[str, str]:
+    found = {"drills": drills.__version__, "python": platform.python_version(), "kernel": platform.release()}
+    if commit := _commit():
+        found["commit"] = commit
+    asked: list[tuple[str, Callable[[], str]]] = [
+        ("kubernetes", target.cluster.version),
+        ("cilium", target.cluster.cilium_version),
+        ("prometheus", lambda: sources.prometheus.buildinfo().version),
+    ]
+    if sources.alertmanager is not None:
+        asked.append(("alertmanager", lambda: sources.alertmanager.status().version if sources.alertmanager else ""))
+    return found | _ask(asked)
+
+
+def _ask(questions: Iterable[tuple[str, Callable[[], str]]]) -> dict[str, str]:
+    found = {}
+    for name, question in questions:
+        try:
+            found[name] = question()
+        except WorldError as error:
+            found["unknown"] = str(error)
     return found
 
 
-def _rules(target: Target, watch: Watch, drills: Sequence[Drill]) -> list[RuleInput]:
+def _commit() -> str | None:
+    """The commit of a checkout that this package runs from; None for an installed one."""
+    root = Path(drills.__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _rules(target: Target, watch: Watch, runs: Sequence[DrillRun]) -> list[RuleInput]:
     """Every rule that a drill names: as its author wrote it, and as Prometheus evaluated it."""
-    names = {one.name for drill in drills for one in drill.alerts} | {one.name for d in drills for one in d.quiet}
+    names = {one.wanted.name for run in runs for one in (*run.expected, *run.quiet)}
     try:
         originals = target.cluster.alert_expressions()
     except WorldError:
@@ -76,6 +136,24 @@ def _rules(target: Target, watch: Watch, drills: Sequence[Drill]) -> list[RuleIn
     ]
 
 
+def _targets(target: Target, runs: Sequence[DrillRun]) -> list[TargetInput]:
+    """Where the attacks and controls went: a Service with what is behind it, or a name outside."""
+    hosts = dict.fromkeys(host for run in runs for host in (run.injection.host, run.control.host))
+    return [_target(target, host) for host in hosts]
+
+
+def _target(target: Target, host: str) -> TargetInput:
+    named = service_of(host)
+    try:
+        service = None if named is None else target.cluster.service(*named)
+    except WorldError:
+        service = None
+    if service is None:
+        return TargetInput(host=host, address=None)
+    backends = [f"{one.pod or '?'} on {one.node or '?'} at {one.address}" for one in service.backends]
+    return TargetInput(host=host, address=service.cluster_ip, backends=backends)
+
+
 def _alertmanager_hash(sources: Sources) -> str:
     if sources.alertmanager is None:
         return ""
@@ -86,23 +164,28 @@ def _alertmanager_hash(sources: Sources) -> str:
 
 
 def _actor(target: Target) -> dict[str, str]:
-    found = {"user": getpass.getuser(), "host": platform.node(), "context": target.name}
-    found |= {key: os.environ[key] for key in ("CI_JOB_URL", "GITHUB_RUN_ID", "BUILD_URL") if key in os.environ}
-    try:
-        found |= {"clusterUid": target.cluster.uid(), "kubernetesUser": target.cluster.user()}
-    except WorldError as error:
-        found["unknown"] = str(error)
-    return found
+    found = {"user": _user(), "host": platform.node(), "context": target.name}
+    found |= {key: os.environ[key] for key in ACTOR_VARIABLES if key in os.environ}
+    return found | _ask([("clusterUid", target.cluster.uid), ("kubernetesUser", target.cluster.user)])
 
 
-def _offset(sources: Sources) -> float | None:
-    """Prometheus's clock minus ours, in wall seconds."""
+def _user() -> str:
     try:
-        before = time.time()
-        theirs = sources.prometheus.now()
-        return round(theirs - (before + time.time()) / 2, 3)
-    except WorldError:
-        return None
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without an entry in /etc/passwd
+        return str(os.getuid())
+
+
+def _processes(watch: Watch, seen: Sequence[Seen]) -> dict[str, list[datetime]]:
+    """When Prometheus and the agents started, as seen at any time of the run."""
+    began = min((one.started for one in seen), default=0.0)
+    starts = {one.process.start_time for one in watch.between(began, time.time()) if one.process is not None}
+    found = {"prometheus": starts}
+    for one in seen:
+        for reading in (one.counter_before, one.counter_after):
+            for instance, start in reading.starts if reading is not None else ():
+                found.setdefault(f"agent {instance}", set()).add(start)
+    return {name: [datetime.fromtimestamp(at, tz=UTC) for at in sorted(times)] for name, times in found.items()}
 
 
 def _gaps(watch: Watch, seen: Sequence[Seen]) -> list[float]:

@@ -218,6 +218,14 @@ class SourceInput(Model):
     service_account: str
 
 
+class TargetInput(Model):
+    """What was acted upon, and what stood behind it."""
+
+    host: str
+    address: str | None
+    backends: list[str] = Field(default_factory=list)  # pod, node, address
+
+
 class Inputs(Model):
     """What the verdict rests on, by hash."""
 
@@ -226,13 +234,15 @@ class Inputs(Model):
     rules: list[RuleInput] = Field(default_factory=list)
     alertmanager: str = ""
     sources: list[SourceInput] = Field(default_factory=list)
+    targets: list[TargetInput] = Field(default_factory=list)
 
 
 class Clock(Model):
     """Whose time the verdict uses and how far it was from ours (wall seconds)."""
 
     source: str
-    offset_seconds: float | None = None
+    offset_at_start: float | None = None
+    offset_at_end: float | None = None
     poll_gaps: list[float] = Field(default_factory=list)
 
 
@@ -243,6 +253,7 @@ class Provenance(Model):
     inputs: Inputs = Field(default_factory=Inputs)
     actor: dict[str, str] = Field(default_factory=dict)
     changes: list[Change] = Field(default_factory=list)
+    processes: dict[str, list[Instant]] = Field(default_factory=dict)  # starts seen; more than one is a restart
     clock: Clock = Field(default_factory=lambda: Clock(source="prometheus"))
     journal: str = ""
     not_judged: list[str] = Field(default_factory=list)

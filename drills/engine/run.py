@@ -65,6 +65,7 @@ def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt
     name = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     playbook = job.playbook
     watch = Watch(target.sources, playbook.guards.abort_when)
+    offset = provenance.offset(target.sources())
     with Journal(directory / JOURNAL, _now) as journal:
         journal.write("run", run=name, playbook=playbook.name, target=target.name, time_lapse=target.time_lapse)
         listener(RunStarted(name, playbook.name, target.name, target.time_lapse, job.drills()))
@@ -77,19 +78,20 @@ def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt
                 found.append(one.run())
                 if interrupt.stop.is_set():
                     break
+            verdict = run_verdict(found)
+            journal.write("finished", verdict=verdict)
             result = Result(
                 run=name,
                 playbook=playbook.name,
-                verdict=run_verdict(found),
+                verdict=verdict,
                 target=TargetSummary(kind=target.kind, time_lapse=target.time_lapse, name=target.name),
                 started_at=started,
                 finished_at=datetime.now(UTC),
                 drills=found,
-                provenance=provenance.gather(job.path, target, journal, watch, [one.seen for one in runs], found),
+                provenance=provenance.gather(job.path, target, journal, watch, runs, offset),
             )
         finally:
             watch.close()
-        journal.write("finished", verdict=result.verdict)
     listener(RunFinished(result))
     return result
 

@@ -127,3 +127,14 @@ def void(attempt: Attempt, timeout: float) -> Outcome | None:
 def failure_name(attempt: Attempt) -> str:
     """``connect-timeout``, ``receive-reset``: the phase and what went wrong in it."""
     return f"{attempt.phase}-{attempt.error}"
+
+
+def service_of(host: str) -> tuple[str, str] | None:
+    """Namespace and name of the Service that a name inside the cluster means (``http-api.backend``,
+    ``http-api.backend.svc``, ``….svc.cluster.local``); None for any other name and for an address.
+    """
+    name, _, rest = host.rstrip(".").partition(".")
+    namespace, _, domain = rest.partition(".")
+    if not namespace or namespace.isdigit() or domain not in ("", "svc", "svc.cluster.local"):
+        return None
+    return namespace, name

@@ -151,7 +151,7 @@ def refusal(doing: str, status: int, body: bytes | str | None, reason: str) -> K
         message = str(said["message"]) if isinstance(said, Mapping) else ""
     except (ValueError, KeyError):
         message = ""
-    hint = {401: "; are the credentials still valid?", 403: "; `drills plan` lists the rights that are needed"}
+    hint = {401: "; are the credentials still valid?", 403: "; the context's user lacks a right"}
     text = f"The Kubernetes API could not {doing}: {_short(message or reason)} ({status}){hint.get(status, '')}"
     return KubeError(text, status)
 

@@ -64,7 +64,7 @@ def alert_hints(alert: Alert) -> Iterator[str]:
 def recovery_hints(recovery: Recovery) -> Iterator[str]:
     """For something that was left behind."""
     if recovery.verdict in {"not-restored", "not-verified"}:
-        yield "drills recover puts back what the journal lists; result.json has every change under provenance."
+        yield "journal.jsonl lists every change and how to undo it; result.json has them under provenance."
 
 
 def hints(drill: Drill) -> list[str]:

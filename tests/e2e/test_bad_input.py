@@ -23,6 +23,15 @@ metadata: {name: odd, namespace: default}
 spec: {containers: [{name: main, image: example.org/no-stand-in:1}]}
 """
 
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: gone
+clusters: [{{name: c, cluster: {{server: "https://127.0.0.1:{port}"}}}}]
+users: [{{name: u, user: {{token: not-a-secret}}}}]
+contexts: [{{name: gone, context: {{cluster: c, user: u}}}}]
+"""
+
 
 def playbook(folder: Path, old: str, new: str) -> Path:
     text = SHIPPED.read_text()
@@ -106,10 +115,7 @@ def test_unreachable_api(drills: Drills, tmp_path: Path) -> None:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
         kubeconfig = tmp_path / "kubeconfig"
-        kubeconfig.write_text(
-            f"apiVersion: v1\nkind: Config\ncurrent-context: gone\nclusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:{port}'}}}}]\n"
-            "users: [{name: u, user: {token: not-a-secret}}]\ncontexts: [{name: gone, context: {cluster: c, user: u}}]\n"
-        )
+        kubeconfig.write_text(KUBECONFIG.format(port=port))
         elsewhere = replace(drills, environment={**drills.environment, "KUBECONFIG": str(kubeconfig)})
 
         ended = elsewhere("run", SHIPPED, "--context", "gone", "--prometheus", "http://127.0.0.1:9")

@@ -338,6 +338,25 @@ async def flood(world: World, requests: int = 2000) -> None:
     world.facts["flood"] = (before, await world.metrics("k8s-w2"))
 
 
+async def agent_restarts(world: World) -> None:
+    """The agent's pod is replaced: no metrics without it, and then counters from zero; the rules stay in force."""
+    facts = world.facts
+    labels = {"k8s-app": "cilium"}
+    metadata = {"namespace": "kube-system", "labels": labels}
+    for name in ("cilium-a", "cilium-b"):
+        spec = {"nodeName": "k8s-w2", "hostNetwork": True, "containers": [{"name": "c", "image": "x"}]}
+        world.store.create(PODS, {"metadata": {**metadata, "name": name}, "spec": spec})
+        world.store.set_status(PODS, "kube-system", name, {"phase": "Running", "podIP": "172.18.0.12"})
+        if name == "cilium-a":
+            before = await world.metrics("k8s-w2")
+            world.store.remove(PODS, "kube-system", name)
+            async with aiohttp.ClientSession() as session, session.get("http://172.18.0.12:9962/metrics") as got:
+                facts["without agent"] = (got.status, await world.code("client", "far", "/admin"))
+            await asyncio.sleep(0.12)  # Envoy's log of that request belongs to the old agent
+    await world.agents.settled()
+    facts["restart"] = (before, await world.metrics("k8s-w2"))
+
+
 async def envoy_dies(world: World) -> None:
     subprocess.run(["pkill", "-KILL", "-f", "k8s-w2/bootstrap.json"], check=False)  # our own pid namespace
     await asyncio.sleep(0.05)
@@ -352,7 +371,7 @@ async def envoy_dies(world: World) -> None:
 async def main() -> None:
     world = World()
     await world.start()
-    for scenario in (http_rules, drops, egress_rules, names, changes, flood, envoy_dies):
+    for scenario in (http_rules, drops, egress_rules, names, changes, flood, agent_restarts, envoy_dies):
         began = time.monotonic()
         await scenario(world)
         world.facts[f"took {scenario.__name__}"] = time.monotonic() - began

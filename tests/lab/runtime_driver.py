@@ -114,10 +114,6 @@ def ready(pod: Obj) -> bool:
     return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
 
 
-def waiting(pod: Obj) -> Obj:
-    return pod["status"]["containerStatuses"][0]["state"].get("waiting", {})
-
-
 async def main() -> dict[str, Any]:
     world = World()
     await world.start()
@@ -137,7 +133,7 @@ async def main() -> dict[str, Any]:
 
     seen["up"] = await world.until(all_up)
     seen["seconds"] = time.monotonic() - began
-    await world.until(lambda: world.store.find(PODS, NS, "crashing")["status"]["containerStatuses"][0]["restartCount"])
+    await world.until(lambda: world.get(PODS, "crashing")["status"]["containerStatuses"][0]["restartCount"])
     for part in (look_at_pods, look_at_services, look_at_data, look_at_exec, change_things, end_things):
         began = time.monotonic()
         await part(world, seen)
@@ -245,7 +241,7 @@ async def change_things(world: World, seen: dict[str, Any]) -> None:
         status = world.get(DEPLOYMENTS, "web")["status"]
         if status["observedGeneration"] != world.get(DEPLOYMENTS, "web")["metadata"]["generation"]:
             return False
-        return status.get("updatedReplicas") == status.get("replicas") == status.get("availableReplicas") == 2
+        return [status.get(f"{kind}eplicas") for kind in ("updatedR", "r", "availableR")] == [2, 2, 2]
 
     seen["rolled"] = await world.until(rolled)
     seen["least while rolling"] = least
@@ -294,4 +290,3 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     print(json.dumps(asyncio.run(main())))
-    # as the only process beside the namespace's own end: nothing to clean up

@@ -223,5 +223,17 @@ def test_many_denials_are_counted_exactly(facts: Facts) -> None:
     assert delta(facts["flood"], L7.format("denied", "envoy")) == 2000
 
 
+def test_a_restarted_agent_counts_from_zero_and_enforces_on(facts: Facts) -> None:
+    assert facts["without agent"] == [503, 403]
+    before, after = facts["restart"]
+    assert before[L7.format("denied", "envoy")] >= 2000
+    assert after[L7.format("denied", "envoy")] == 0
+    assert after["process_start_time_seconds"] > before["process_start_time_seconds"]
+    kernel = DROPS.format("Policy denied", "INGRESS")
+    assert after[kernel] == before[kernel] > 0, "the kernel's counters live on"
+    assert after["cilium_policy"] == before["cilium_policy"] == 1
+    assert after["cilium_policy_max_revision"] == before["cilium_policy_max_revision"]
+
+
 def test_without_envoy_http_is_closed_until_it_is_back(facts: Facts) -> None:
     assert facts["envoy"] == [0, 403]

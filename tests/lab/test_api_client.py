@@ -162,7 +162,7 @@ def test_exec_with_standard_input_and_exit_status(core: client.CoreV1Api, pod: s
     talk.run_forever(timeout=20)
     assert (talk.read_stdout(), talk.read_stderr()) == ("got hello\n", "oops\n")
     assert talk.returncode == 3
-    talk.close()
+    talk.sock.shutdown()  # close() leaves the socket open when the server has closed first
 
 
 def test_a_command_reads_the_end_when_the_client_closes(api: RunningApi, core: client.CoreV1Api, pod: str) -> None:

@@ -39,7 +39,7 @@ from drills.lab.api.resources import (
     Resource,
 )
 from drills.lab.api.store import Store, timestamp, utc_now
-from drills.lab.api.types import Event, Obj, labels_of, name_of, namespace_of, uid_of
+from drills.lab.api.types import Event, Obj, deleting, labels_of, name_of, namespace_of, uid_of
 from drills.lab.daemons import Daemons
 from drills.lab.runtime.builtin import Builtin, ExecIO
 from drills.lab.settings import LabSettings
@@ -144,16 +144,26 @@ class Agents:
             if event.type == "MODIFIED" and labels_of(event.obj) != labels_of(event.previous or {}):
                 self._touch()
         elif labels_of(event.obj).items() >= _AGENT_LABELS.items() and namespace_of(event.obj) == "kube-system":
-            self._agent_pod_changed(event.obj)
+            self._agent_pod_changed(event)
 
-    def _agent_pod_changed(self, pod: Obj) -> None:
-        node, uid = (pod.get("spec") or {}).get("nodeName"), uid_of(pod)
-        if node not in self.nodes or (pod.get("status") or {}).get("phase") != "Running":
+    def _agent_pod_changed(self, event: Event) -> None:
+        """The agent's own pod: without it the node keeps its rules but has no metrics, a new one counts from zero."""
+        pod, uid = event.obj, uid_of(event.obj)
+        node = (pod.get("spec") or {}).get("nodeName")
+        if node not in self.nodes:
+            return
+        if event.type == "DELETED":
+            if self._agent_pods.get(node) == uid:
+                self.nodes[node].exporting = False
+            return
+        if (pod.get("status") or {}).get("phase") != "Running" or deleting(pod):
             return
         if self._agent_pods.setdefault(node, uid) != uid:
             log.warning("the agent of %s was restarted: its counters start again", node)
             self._agent_pods[node] = uid
             self.nodes[node].restart()
+            self._health.probe_now()
+            self._touch()  # gauges of what is in force anyway
 
     def _touch(self) -> int:
         self._asked += 1

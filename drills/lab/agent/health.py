@@ -28,6 +28,7 @@ class Health:
         self._period = settings.seconds(PERIOD_SECONDS)
         self._servers: list[asyncio.Server] = []
         self._task: asyncio.Task[None] | None = None
+        self._now = asyncio.Event()
 
     async def start(self) -> None:
         """Listen on every node, and probe from now on. OSError if a port is taken."""
@@ -46,13 +47,20 @@ class Health:
         for server in self._servers:
             server.close()
 
+    def probe_now(self) -> None:
+        """Probe without waiting for the period's end, as an agent does that has just started."""
+        self._now.set()
+
     async def _probe_forever(self) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
+            self._now.clear()
             await asyncio.gather(*(self._probe_from(node) for node in self._observers))
             due = max(due + self._period, loop.time())
-            await asyncio.sleep(due - loop.time())
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._now.wait()
 
     async def _probe_from(self, node: str) -> None:
         others = [other for other in self._observers if other != node]

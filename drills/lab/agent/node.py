@@ -42,6 +42,7 @@ class NodeAgent:
         self.observer = Observer(node, numbers)
         self.compiled = Compiled(NodeProgram(), {}, {})
         self.revision = 0  # of the policies, realised
+        self.exporting = True  # whether there is an agent process whose metrics could be read
         self._envoy = Envoy(node, daemons, plan.RUN / "envoy" / node, self.observer.request, self._envoy_ended)
         self._dns = DnsProxy(node, self.observer, self._tell_envoy)
         self._envoy_lock = asyncio.Lock()
@@ -102,6 +103,7 @@ class NodeAgent:
     def restart(self) -> None:
         """What a new agent process does not know: counters of requests, flows. The kernel's counters live on."""
         self.observer.restart()
+        self.exporting = True
 
     def _prepare(self) -> None:
         netns.write_sysctls(self.node, {"ipv4/ip_local_port_range": _PROXY_PORTS[self.node]})
@@ -141,10 +143,14 @@ class NodeAgent:
         self._runners.append(runner)
 
     async def _cilium_page(self, _request: web.Request) -> web.Response:
+        if not self.exporting:
+            raise web.HTTPServiceUnavailable(text="the agent is not running\n")
         await self.count()
         return exporter.text_response(self.observer.agent.cilium_page())
 
     async def _hubble_page(self, _request: web.Request) -> web.Response:
+        if not self.exporting:
+            raise web.HTTPServiceUnavailable(text="the agent is not running\n")
         return exporter.text_response(self.observer.agent.hubble_page())
 
     async def count(self) -> None:

@@ -88,7 +88,7 @@ def test_everything_an_auditor_asks_for_survives_the_file() -> None:
         ),
         actor={"user": "ci"},
         changes=[Change(what="w", before="b", after=None, undo="u", undone=True)],
-        clock=Clock(source="prometheus", offset_seconds=0.1, poll_gaps=[1.5]),
+        clock=Clock(source="prometheus", offset_at_start=0.1, offset_at_end=0.2, poll_gaps=[1.5]),
         journal="sha",
         not_judged=["x"],
     )

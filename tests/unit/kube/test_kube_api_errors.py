@@ -69,7 +69,7 @@ def status_object(message: str) -> bytes:
     ("status", "body", "sentence"),
     [
         (401, status_object("Unauthorized"), "Unauthorized (401); are the credentials still valid?"),
-        (403, status_object("no\n  rights"), "no rights (403); `drills plan` lists the rights that are needed"),
+        (403, status_object("no\n  rights"), "no rights (403); the context's user lacks a right"),
         (404, status_object("not found"), "not found (404)"),
         (409, status_object("conflict"), "conflict (409)"),
         (410, status_object("expired"), "expired (410)"),

@@ -116,7 +116,7 @@ ADDED = {
     "drills.0.alerts.0": {"withinSeconds", "resolvesWithinSeconds"},
     "drills.0.quiet.0": {"reason"},
     "drills.0.recovery": {"reason"},
-    "provenance": {"journal", "notJudged"},
+    "provenance": {"journal", "notJudged", "processes"},
 }
 
 
