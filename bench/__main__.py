@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 
 import click
 
-from bench import commands, lab
+from bench import commands, drill, lab
 from bench.figures import Figure, UnmeasuredError
 
 MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
     "help": commands.start,
     "lab": lab.lab,
     "unit": commands.unit_tests,
+    "drill": drill.drill,
+    "busy": drill.busy,
+    "real-time": drill.real_time,
 }
 COLUMNS = "{:<44} {:>10} {:>10} {:>6}  {:<10} {}"
 
@@ -50,6 +53,8 @@ def _line(figure: Figure) -> str:
 def _number(value: float, unit: str) -> str:
     if unit == "MB":
         return f"{value:.0f} MB"
+    if not unit:
+        return f"{value:g}"
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
 
 

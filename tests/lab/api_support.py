@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from drills.lab.api.certificates import kubeconfig, make_certificates, write_kubeconfig
+from drills.lab import certificates, kubeconfig
 from drills.lab.api.containers import ExecError
 from drills.lab.api.resources import NAMESPACES
 from drills.lab.api.server import ApiServer
@@ -134,7 +134,6 @@ class RunningApi:
         self.directory = directory
         self.token = secrets.token_urlsafe(16)
         self.config = directory / "kubeconfig"
-        self._certificates = make_certificates(directory / "pki")
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._main(history),))
@@ -153,16 +152,16 @@ class RunningApi:
         self._stop = asyncio.Event()
         self.store = Store(history=history)
         self.containers = LocalContainers()
+        made = await certificates.make(self.directory / "pki")
         self.server = ApiServer(self.store, self.token, self.containers)
         for name in ("default", "kube-system"):
             self.store.create(NAMESPACES, {"metadata": {"name": name}})
         runner = web.AppRunner(self.server.app())
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._certificates.server_context())
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=made.server_context())
         await site.start()
         self.url = f"https://127.0.0.1:{runner.addresses[0][1]}"
-        authority = self._certificates.authority.read_bytes()
-        write_kubeconfig(self.config, kubeconfig(self.url, authority, self.token))
+        self.config.write_text(kubeconfig.text("api", self.url, made.authority.read_text(), self.token))
         self._ready.set()
         await self._stop.wait()
         await runner.cleanup()

@@ -124,23 +124,30 @@ def prune(schema: Schema, value: Any, definitions: Definitions) -> Any:
 
 
 def misfits(schema: Schema, value: Any, definitions: Definitions, path: str = "") -> Iterator[Misfit]:
-    """Everything about a value that its schema does not allow. null stands for absent, as in Go."""
+    """Everything about a value that its schema does not allow. A member that is null is absent, as in Go."""
     if value is None:
         return
     wrong = _scalar_misfit(schema, value)
     if wrong is not None:
         yield Misfit(path, *wrong, value)
     elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from misfits(_items(schema, definitions), item, definitions, f"{path}[{index}]")
+        yield from _list_misfits(_items(schema, definitions), value, definitions, path)
     elif isinstance(value, dict):
+        prefix = f"{path}." if path else ""
         for key in schema.get("required", ()):
             if value.get(key) is None:
-                yield Misfit(f"{path}.{key}" if path else key, "required", "Required value", None)
+                yield Misfit(prefix + key, "required", "Required value", None)
         for key, item in value.items():
             known = child(schema, key, definitions)
             if known is not None:
-                yield from misfits(known, item, definitions, f"{path}.{key}" if path else key)
+                yield from misfits(known, item, definitions, prefix + key)
+
+
+def _list_misfits(wanted: Schema, items: list[Any], definitions: Definitions, path: str) -> Iterator[Misfit]:
+    for index, item in enumerate(items):
+        if item is None:
+            yield Misfit(f"{path}[{index}]", "type", f"must be of type {wanted.get('type')}", None)
+        yield from misfits(wanted, item, definitions, f"{path}[{index}]")
 
 
 def type_name(value: Any) -> str:

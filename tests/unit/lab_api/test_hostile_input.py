@@ -53,6 +53,7 @@ TEMPLATE: dict[str, Any] = {
         ],
     },
 }
+FINISHING = {"spec": {**TEMPLATE["spec"], "restartPolicy": "Never"}}
 RULE = {"alert": "A", "expr": "up == 0", "for": "1m", "labels": {"severity": "warning"}}
 POLICY = {
     "fromEndpoints": [{"matchLabels": {"app": "a"}}],
@@ -64,7 +65,7 @@ SPECS: list[tuple[Resource, dict[str, Any]]] = [
         DEPLOYMENTS,
         {"spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "strategy": {}, "template": TEMPLATE}},
     ),
-    (CRONJOBS, {"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": TEMPLATE}}}}),
+    (CRONJOBS, {"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": FINISHING}}}}),
     (SERVICES, {"spec": {"type": "ClusterIP", "ports": [{"port": 80, "name": "http"}], "selector": {"a": "b"}}}),
     (SECRETS, {"data": {"a": "Yg=="}, "stringData": {"c": "d"}, "type": "Opaque"}),
     (ROLEBINDINGS, {"roleRef": {"kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "name": "u"}]}),
@@ -92,7 +93,7 @@ def document_of(specification: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("resource", "specification"), SPECS, ids=lambda value: getattr(value, "plural", ""))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_value_anywhere_in_a_document(
     resource: Resource, specification: dict[str, Any], data: st.DataObject

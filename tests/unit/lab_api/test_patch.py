@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drills.lab.api.objects import merge_difference
@@ -47,6 +47,7 @@ def test_merge_patch(target: Any, patch: Any, result: Any) -> None:
     assert merge_patch(target, patch) == result
 
 
+@settings(max_examples=40, deadline=None)
 @given(OBJECTS, OBJECTS)
 def test_a_merge_difference_leads_to_what_is_wanted(last: dict[str, Any], wanted: dict[str, Any]) -> None:
     last, wanted = without_nulls(last), without_nulls(wanted)
