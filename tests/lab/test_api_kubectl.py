@@ -248,9 +248,9 @@ def test_typed_commands_speak_protobuf(kubectl: Kubectl) -> None:
     kubectl("create", "namespace", "typed")
     kubectl("-n", "typed", "create", "secret", "generic", "key", "--from-literal=password=s3cret")
     kubectl("-n", "typed", "create", "configmap", "settings", "--from-literal=a=b")
-    kubectl("-n", "typed", "create", "deployment", "d", "--image=nginx", "--port=80", "--replicas=0")
+    deployment = ("-n", "typed", "create", "deployment", "d", "--image=nginx", "--port=80", "--replicas=0")
+    kubectl("apply", "-f", "-", stdin=kubectl(*deployment, "--dry-run=client", "-o", "yaml"))
     kubectl("-n", "typed", "create", "serviceaccount", "robot")
-    kubectl("-n", "typed", "create", "job", "once", "--image=nginx", "--", "true")
     assert kubectl.json("-n", "typed", "get", "secret", "key")["data"] == {"password": "czNjcmV0"}
     assert kubectl.json("-n", "typed", "get", "cm", "settings")["data"] == {"a": "b"}
     spec = kubectl.json("-n", "typed", "get", "deploy", "d")["spec"]
