@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := nftables iproute2 util-linux openssl prometheus prometheus-alertmanager nginx-light libnginx-mod-http-echo \
 	postgresql wireguard-go wireguard-tools iperf3 curl procps python3-venv
+BROWSER := chromium chromium-driver fonts-dejavu-core
 
 .PHONY: drill test unit check format bench system lock clean
 
 drill: $(VENV)/.installed system
 	$(BIN)/drills run playbooks/admin-path.yaml --lab
 
-test: $(VENV)/.installed system
+test: $(VENV)/.installed system browser
 	$(BIN)/pytest
 
 unit: $(VENV)/.installed
@@ -33,6 +34,12 @@ bench: $(VENV)/.installed system
 # Asks the product itself what is missing, and installs only if something is.
 system: $(VENV)/.installed
 	@$(BIN)/drills doctor --quiet || $(MAKE) --no-print-directory packages
+
+# The report is looked at in a real browser; only the tests need one.
+.PHONY: browser
+browser:
+	@command -v chromedriver >/dev/null || { run() { if [ "$$(id -u)" = 0 ]; then "$$@"; else sudo "$$@"; fi; }; \
+	run apt-get update -qq && run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(BROWSER); }
 
 .PHONY: packages
 packages:

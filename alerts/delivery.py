@@ -21,7 +21,8 @@ class DeliveryFacts:
 
     ``managed`` is the alert as Alertmanager had it last, None if it never had it; ``others`` are all its alerts, by
     fingerprint; ``failed_requests`` grew by that many since the attack began; ``earlier`` are the notifications from
-    before the alert fired. ``receiver`` is the one that the playbook names, None for any.
+    before the alert fired; ``working`` are the receivers that took any notification since the attack began.
+    ``receiver`` is the one that the playbook names, None for any.
     """
 
     alert: str
@@ -34,6 +35,7 @@ class DeliveryFacts:
     routes: tuple[Route, ...] = ()
     failed_requests: float = 0
     earlier: tuple[Notification, ...] = ()
+    working: frozenset[str] = frozenset()
 
 
 def decide_delivery(facts: DeliveryFacts) -> Stopped:
@@ -41,7 +43,8 @@ def decide_delivery(facts: DeliveryFacts) -> Stopped:
     if facts.managed is None:
         return _not_there(facts)
     stopped = _suppressed(facts, facts.managed) or _muted(facts, facts.managed) or _misrouted(facts, facts.managed)
-    return stopped or _failed(facts) or _held_back(facts, facts.managed)
+    stopped = stopped or _failed(facts, facts.managed) or _deduplicated(facts, facts.managed)
+    return stopped or _held_back(facts, facts.managed)
 
 
 def gather_delivery(
@@ -53,17 +56,20 @@ def gather_delivery(
     at: float,
     receiver: str | None = None,
     managed: ManagedAlert | None = None,
+    others: Mapping[str, ManagedAlert] | None = None,
     before: tuple[Deliveries, ...] = (),
     earlier: tuple[Notification, ...] = (),
+    later: tuple[Notification, ...] = (),
 ) -> DeliveryFacts:
     """Ask for the facts about an alert that fired and was not notified. Raises PrometheusError, AlertmanagerError.
 
-    ``managed`` is what a poll saw while the alert was active, if it is no longer; ``before`` are the deliveries as
-    counted before the attack, ``earlier`` the notifications from before the alert fired; ``at`` is the time of firing.
+    ``managed`` is what a poll saw of the alert while it was active (without it, what Alertmanager has now), ``others``
+    what polls saw of all alerts; ``before`` are the deliveries as counted before the attack, ``earlier`` the
+    notifications from before the alert fired, ``later`` those since; ``at`` is the time of firing.
     """
     current = alertmanager.alerts()
     wanted = {"alertname": alert, **labels}
-    seen = next((one for one in current if wanted.items() <= dict(one.labels).items()), managed)
+    seen = managed or next((one for one in current if wanted.items() <= dict(one.labels).items()), None)
     return DeliveryFacts(
         alert=alert,
         labels=labels,
@@ -71,10 +77,11 @@ def gather_delivery(
         managed=seen,
         receiver=receiver,
         silences=alertmanager.silences(),
-        others={one.fingerprint: one for one in current},
+        others={**(others or {}), **{one.fingerprint: one for one in current}},
         routes=routes_of(alertmanager.status().config, seen.labels, at) if seen else (),
         failed_requests=failed_since(before, alertmanager.deliveries()),
         earlier=earlier,
+        working=frozenset(one.receiver for one in later),
     )
 
 
@@ -135,8 +142,9 @@ def _misrouted(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped | None:
     return None
 
 
-def _failed(facts: DeliveryFacts) -> Stopped | None:
-    if facts.failed_requests <= 0:
+def _failed(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped | None:
+    """Alertmanager counts failures of all receivers together: one that took another notification is not to blame."""
+    if facts.failed_requests <= 0 or facts.working & set(managed.receivers):
         return None
     return Stopped(
         "receiver-failed",
@@ -145,14 +153,17 @@ def _failed(facts: DeliveryFacts) -> Stopped | None:
     )
 
 
+def _deduplicated(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped | None:
+    if _last_told(facts.earlier, managed.labels) != "firing":
+        return None
+    return Stopped(
+        "deduplicated",
+        "the receiver had been told that this alert fires, and not yet that it had resolved: it is not told again "
+        "before group_interval and repeat_interval",
+    )
+
+
 def _held_back(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped:
-    last = _last_told(facts.earlier, managed.labels)
-    if last == "firing":
-        return Stopped(
-            "deduplicated",
-            "the receiver had been told that this alert fires, and not yet that it had resolved: it is not told again "
-            "before group_interval and repeat_interval",
-        )
     waits = max((route.group_wait_ms for route in facts.routes), default=0)
     again = max((route.group_interval_ms for route in facts.routes), default=0)
     return Stopped(

@@ -182,13 +182,18 @@ class Prometheus(HttpSource):
         return tuple(Sample(item["metric"], float(item["value"][0]), float(item["value"][1])) for item in result)
 
     def query_range(self, expression: str, start: float, end: float, step: float) -> tuple[Series, ...]:
-        """A range vector, evaluated every ``step`` seconds from ``start`` to ``end``."""
+        """A range vector, evaluated every ``step`` seconds from ``start`` to ``end``.
+
+        prometheus-api-client 0.7.2 rounds both to whole seconds, which is half a minute in time-lapse 60: ``params`` is
+        what wins over that.
+        """
         result = self._query(
             lambda: self._connect.custom_query_range(
                 expression,
                 start_time=datetime.fromtimestamp(start, tz=UTC),
                 end_time=datetime.fromtimestamp(end, tz=UTC),
                 step=f"{step:.3f}",
+                params={"start": f"{start:.3f}", "end": f"{end:.3f}"},
             )
         )
         return tuple(

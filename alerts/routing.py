@@ -52,6 +52,15 @@ def routes_of(config: str, labels: Mapping[str, str], at: float) -> tuple[Route,
     return tuple(_route(found, data, at) for found in _matching(data["route"], _DEFAULTS, labels))
 
 
+def longest_wait(config: str, labels: Mapping[str, str], at: float, receiver: str | None = None) -> float:
+    """The longest (seconds) that Alertmanager may hold back an alert of its own accord: group_wait, or group_interval
+    where the group exists already. Over the routes to ``receiver``, or all that it takes.
+    """
+    taken = routes_of(config, labels, at)
+    wanted = [route for route in taken if route.receiver == receiver] or taken
+    return max((max(route.group_wait_ms, route.group_interval_ms) for route in wanted), default=0) / 1000
+
+
 def _matching(route: dict[str, Any], parent: dict[str, Any], labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """Alertmanager descends depth first; a route without a matching child takes the alert itself."""
     if not _takes(route, labels):

@@ -115,7 +115,7 @@ def gather(
         return replace(
             facts,
             starved=starved(prometheus, rule.query, since=since, until=until),
-            peaks=_peaks(prometheus, rule, since, until),
+            peaks=peaks(prometheus, rule, since, until),
             births=_births(prometheus, rule.query, since, until),
             seen_as=_seen_as(prometheus, alert, since, until),
         )
@@ -251,7 +251,8 @@ def _holds(value: float, operator: str, threshold: float) -> bool:
             return value != threshold
 
 
-def _peaks(prometheus: Prometheus, rule: LoadedRule, since: float, until: float) -> tuple[Peak, ...]:
+def peaks(prometheus: Prometheus, rule: LoadedRule, since: float, until: float) -> tuple[Peak, ...]:
+    """How far each of the rule's comparisons got between two times. Raises PrometheusError, PromqlError."""
     step = max(rule.interval_ms / 1000, (until - since) / 10_000)  # Prometheus answers 11000 points at most
     found = []
     for text, operator, threshold in comparisons(rule.query):

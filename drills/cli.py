@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from drills import __version__
-from drills.errors import DrillsError, InputError, WorldError
+from drills.errors import Aborted, DrillsError, InputError, WorldError
 
 if TYPE_CHECKING:
     from drills.engine.target import Target
+    from drills.kube import Cluster
     from drills.lab.client import LabRequest
 
 INTERNAL_ERROR = 3
@@ -92,10 +93,12 @@ def _request(options: dict[str, Any]) -> LabRequest:
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where results go (default drills-out/TIME)."
 )
+@click.option("--recover", "recover_first", is_flag=True, help="First undo what an interrupted run left.")
 def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **options: Any) -> int:
     """Run playbooks on the lab or on a cluster, and judge what came of it."""
     from drills.engine import run as engine
     from drills.engine.interrupt import Interrupt
+    from drills.engine.session import alone
     from drills.engine.verdict import EXIT_STATUS, worst
     from drills.playbook import load
     from drills.report import files
@@ -107,7 +110,18 @@ def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **opti
     jobs = engine.select([(path, load(path)) for path in playbooks], only)
     folder = files.directory(out or engine.default_out())
     results = []
-    with Console() as console, _target(options, console.say) as target, Interrupt(console.say) as interrupt:
+    with (
+        Console() as console,
+        _target(options, console.say) as target,
+        Interrupt(console.say) as interrupt,
+        alone(
+            target.cluster,
+            console.say,
+            interrupt.abort,
+            recover_first=options["recover_first"],
+            command=_recover_command(options["context"]),
+        ),
+    ):
         for job in jobs:
             own = folder if len(jobs) == 1 else files.directory(folder / job.playbook.name)
             result = engine.run(job, target, own, console, interrupt)
@@ -156,6 +170,46 @@ def _target(options: dict[str, Any], say: Callable[[str], None]) -> Iterator[Tar
             say(note)
         addresses = Addresses(lab.prometheus, lab.alertmanager, lab.receiver)
         yield connect("lab", addresses, kubeconfig=lab.kubeconfig)
+
+
+@cli.command()
+@click.option("--context", metavar="NAME", help="On the cluster of this kubeconfig context, not on the lab that is up.")
+@click.option(
+    "--accept", is_flag=True, help="Leave what somebody else changed meanwhile as it is, and be done with it."
+)
+def recover(context: str | None, accept: bool) -> int:
+    """Undo what an interrupted run left, in the lab that is up or in a cluster. It can be repeated.
+
+    Exit 0 if nothing is left, 1 if something could not be put back, 3 if that could not be found out.
+    """
+    from drills.engine import recovery
+    from drills.engine.interrupt import Interrupt
+    from drills.engine.session import holding
+    from drills.kube import Cluster
+
+    cluster = Cluster.connect(context=context) if context else _cluster_of_lab()
+    if cluster is None:
+        click.echo("No lab is up, so nothing is left in one. For a cluster, give --context NAME.")
+        return 0
+    with Interrupt(_log) as interrupt, holding(cluster, _log, interrupt.abort):
+        undone = recovery.recover(cluster, click.echo, accept=accept, stop=interrupt.stop)
+    if interrupt.reason is not None:
+        raise Aborted(f"Stopped: {interrupt.reason}. What is not said above is still recorded: `drills recover` again.")
+    if not undone:
+        click.echo(f"Nothing is left to undo on {cluster.name}.")
+    return recovery.exit_status(undone)
+
+
+def _cluster_of_lab() -> Cluster | None:
+    from drills.kube import Cluster
+    from drills.lab import client
+
+    found = client.status()
+    return None if found is None else Cluster.connect(kubeconfig=found.kubeconfig)
+
+
+def _recover_command(context: str | None) -> str:
+    return f"drills recover --context {context}" if context else "drills recover"
 
 
 @cli.group(cls=Commands)
@@ -240,6 +294,20 @@ def doctor(quiet: bool) -> int:
         return WorldError.exit_status
     if not quiet:
         click.echo("The lab can start." if missing else "Nothing is missing: the lab can start.")
+    return 0
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+def report(directory: Path) -> int:
+    """Make the reports again from what a run left in DIR: its result and its journal.
+
+    The exit status tells whether the reports could be made, not what they say.
+    """
+    from drills.report import files
+
+    for path in files.again(directory):
+        click.echo(str(path))
     return 0
 
 

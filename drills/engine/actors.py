@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
-from drills.engine.result import PolicyInput, SourceInput
+from drills.engine.result import PolicyInput, Recovery, SourceInput
 from drills.engine.target import Target
+from drills.engine.undo import of_drill_pod
 from drills.errors import DrillsError, WorldError
-from drills.kube import DrillPod, DrillPodSpec, Endpoint, Policy
+from drills.kube import DrillPod, DrillPodSpec, Endpoint, Made, Policy, ReplacedError
 from drills.playbook import ExistingPod, Playbook, Source
 from drills.playbook.model import From
 
@@ -33,6 +34,7 @@ class Actor:
     namespace: str
     pod: str
     number: int | None
+    made: Made | None = None  # None where the API's answer to its creation was lost, too
 
 
 class Actors:
@@ -58,7 +60,7 @@ class Actors:
             if isinstance(source, ExistingPod):
                 self._actors[key] = Actor(key, source.namespace, source.name, None)
             else:
-                self._actors[key] = self._create(drill, key, source, lifetime)
+                self._create(drill, key, source, lifetime)
         until = time.monotonic() + READY_SECONDS
         for actor in self._actors.values():
             self._wait_running(actor, until)
@@ -78,7 +80,7 @@ class Actors:
             endpoints = {
                 key: self._target.cluster.endpoint(one.namespace, one.pod) for key, one in self._actors.items()
             }
-            lacking = _lacking(policies, endpoints)
+            lacking = lacks(policies, endpoints)
             if lacking is None:
                 break
             if time.monotonic() > until or self._interrupt.stop.wait(LOOK_SECONDS):
@@ -86,21 +88,37 @@ class Actors:
         self._check_identities(endpoints)
         return [_policy_input(one) for one in policies], [self._source_input(key) for key in self._actors]
 
-    def remove(self) -> str | None:
-        """Delete every pod that was made here and see it gone; the reason why not, or None."""
-        problems = []
+    def policies(self) -> list[PolicyInput]:
+        """Every policy as it stands now. Raises WorldError."""
+        return [_policy_input(one) for one in self._target.cluster.policies()]
+
+    def remove(self) -> Recovery:
+        """Delete every pod that was made here, and nothing else, and see it gone. ``seconds`` in playbook time."""
+        began = time.monotonic()
+        problems, gone = [], []
         for actor in self._actors.values():
             if actor.number is None:
                 continue
             try:
-                self._target.cluster.delete_drill_pod(actor.namespace, actor.pod, GONE_SECONDS)
+                ours = self._target.cluster.delete_drill_pod(actor.namespace, actor.pod, GONE_SECONDS, actor.made)
+            except ReplacedError as error:
+                problems.append(str(error))
+                ours = True  # nothing of it is left; what has its name is somebody else's
             except DrillsError as error:
                 problems.append(str(error))
-            else:
-                self._journal.undone(actor.number)
-        return "; ".join(problems) or None
+                continue
+            self._journal.undone(actor.number)
+            if not ours and actor.made is not None:
+                gone.append(f"{actor.namespace}/{actor.pod}")
+        seconds = round(self._target.playbook(time.monotonic() - began), 1)
+        if problems:
+            return Recovery(verdict="not-restored", seconds=seconds, reason="; ".join(problems))
+        if gone:
+            reason = f"somebody had removed {', '.join(gone)} before"
+            return Recovery(verdict="self-healed", seconds=seconds, reason=reason)
+        return Recovery(verdict="restored", seconds=seconds)
 
-    def _create(self, drill: str, key: str, source: Source, lifetime: float) -> Actor:
+    def _create(self, drill: str, key: str, source: Source, lifetime: float) -> None:
         spec = DrillPodSpec(
             run=self._run,
             drill=drill,
@@ -111,9 +129,13 @@ class Actors:
             node=source.node,
             lifetime=lifetime,
         )
-        number = self._journal.change(f"pod {spec.namespace}/{spec.name}", undo="delete it")
-        self._target.cluster.create_drill_pod(spec)
-        return Actor(key, spec.namespace, spec.name, number)
+        number = self._journal.change(
+            f"pod {spec.namespace}/{spec.name}", undo="delete it", how=of_drill_pod(spec.namespace, spec.name)
+        )
+        # Known before it is made: if the answer is lost, what the API did is removed all the same.
+        self._actors[key] = Actor(key, spec.namespace, spec.name, number)
+        made = self._target.cluster.create_drill_pod(spec)
+        self._actors[key] = replace(self._actors[key], made=made)
 
     def _wait_running(self, actor: Actor, until: float) -> None:
         self._pods[actor.source] = self._target.cluster.wait_running(
@@ -125,12 +147,12 @@ class Actors:
             endpoint, source = endpoints[key], self._meant[key]
             if endpoint is None or isinstance(source, ExistingPod) or actor.number is None:
                 continue
-            twin = self._target.cluster.twin(actor.namespace, source.labels)
-            if twin is not None and twin.identity != endpoint.identity:
+            twins = self._target.cluster.twins(actor.namespace, source.labels)
+            if twins and all(twin.identity != endpoint.identity for twin in twins):
                 raise WorldError(
                     f"The drill pod {actor.namespace}/{actor.pod} got identity {endpoint.identity}, but the pods that "
-                    f"it stands for ({twin.name}) have {twin.identity}: give the source all labels of those pods and "
-                    "their service account."
+                    f"it stands for ({twins[0].name}) have {twins[0].identity}: give the source all labels of those "
+                    "pods and their service account."
                 )
 
     def _source_input(self, key: str) -> SourceInput:
@@ -157,7 +179,7 @@ def _key(source: From) -> str:
             return "-".join([source.namespace, *source.labels.values()])[:40].strip("-").lower()
 
 
-def _lacking(policies: list[Policy], endpoints: dict[str, Endpoint | None]) -> str | None:
+def lacks(policies: list[Policy], endpoints: dict[str, Endpoint | None]) -> str | None:
     """What is not ready yet, in words; None if all is."""
     for policy in policies:
         if policy.valid is None:
@@ -179,6 +201,7 @@ def _policy_input(policy: Policy) -> PolicyInput:
         uid=policy.uid,
         generation=policy.generation,
         valid=policy.valid,
+        message=policy.message,
         revisions=dict(policy.revisions),
         sha256=policy.sha256,
     )

@@ -36,7 +36,8 @@ class AlertFacts:
     """All that a verdict on one expected alert rests on. Durations are playbook seconds, instants wall clock.
 
     ``unjudged`` says why the alert cannot be judged (None: it can). ``active_before`` is an alert that was active when
-    the attack began. ``expects_notice`` is False where no receiver and no Alertmanager can be asked.
+    the attack began. ``expects_notice`` is False where no receiver and no Alertmanager can be asked. ``gaps`` says that
+    scrapes or evaluations were missed (None: none), which makes an alert late that is not to blame.
     """
 
     name: str
@@ -52,6 +53,7 @@ class AlertFacts:
     stop: Stop | None
     expects_notice: bool
     resolution_unjudged: str | None = None
+    gaps: str | None = None
     flags: tuple[Flag, ...] = field(default_factory=tuple)
 
 
@@ -66,7 +68,7 @@ def judge_alert(facts: AlertFacts) -> Alert:
         firing_at=_instant(facts.times.firing),
         at_alertmanager_at=_instant(facts.times.at_alertmanager),
         notified_at=_instant(facts.times.notified),
-        resolved_at=_instant(facts.times.resolved),
+        resolved_at=None if facts.unjudged or facts.resolution_unjudged else _instant(facts.times.resolved),
         detection_seconds=_detection(facts),
         within_seconds=facts.within,
         bound_seconds=facts.bounds,
@@ -82,12 +84,22 @@ def _verdict(facts: AlertFacts) -> tuple[AlertVerdict, Stop | None]:
         return "premature", None
     if facts.unjudged is not None:
         return "not-judged", None
+    if facts.gaps is not None and _is_by_gaps(facts):
+        return "not-judged", None
     detection = _detection(facts)
     if detection is None:
         return "missed", facts.stop or Stop("unknown", "the alert never fired, and no single cause was found")
     if facts.expects_notice and facts.times.notified is None:
         return "undelivered", facts.stop or Stop("unknown", "the alert fired, and no notification was seen")
     return ("late" if detection > facts.within else "detected"), None
+
+
+def _is_by_gaps(facts: AlertFacts) -> bool:
+    """Whether missed scrapes or evaluations alone may be why it came late, or never stayed long enough."""
+    detection = _detection(facts)
+    if detection is None:
+        return facts.stop is not None and facts.stop.at in ("condition-too-short", "pending")
+    return detection > facts.within
 
 
 def _detection(facts: AlertFacts) -> float | None:
@@ -100,11 +112,13 @@ def _reason(facts: AlertFacts, verdict: AlertVerdict, stop: Stop | None) -> str:
     if stop is not None:
         return stop.reason
     if verdict == "not-judged":
-        return facts.unjudged or ""
+        return facts.unjudged or facts.gaps or ""
     if verdict == "premature":
         return "the alert was already active when the attack began, so its firing proves nothing"
     if verdict == "late":
         return f"fired {_detection(facts):g} s after the first attempt, later than the {facts.within:g} s allowed"
+    if facts.resolution_unjudged is not None and facts.times.firing is not None:
+        return f"whether it resolved cannot be judged: {facts.resolution_unjudged}"
     return ""
 
 
@@ -119,10 +133,10 @@ def _resolution(facts: AlertFacts, verdict: AlertVerdict) -> Resolution:
     return "resolved" if took <= facts.resolves_within else "too-late"
 
 
-def judge_quiet(name: str, fired: bool, unjudged: str | None) -> Quiet:
-    """An alert that must not fire: *quiet* only if it could have fired."""
-    if fired:
-        return Quiet(name=name, verdict="noisy", reason="it was firing, and nothing in this drill is a cause for it")
+def judge_quiet(name: str, noise: str | None, unjudged: str | None) -> Quiet:
+    """An alert that must not fire: *noisy* with the sentence that says when it did, *quiet* only if it could have."""
+    if noise is not None:
+        return Quiet(name=name, verdict="noisy", reason=noise)
     if unjudged is not None:
         return Quiet(name=name, verdict="not-judged", reason=unjudged)
     return Quiet(name=name, verdict="quiet")

@@ -54,5 +54,5 @@ class Interrupt:
             self.hurry.set()
             self._say("Skipping the waiting; once more leaves at once.")
         else:
-            os.write(2, b"Left at once: drill pods end by themselves within their deadline.\n")
+            os.write(2, b"Left at once: `drills recover` puts back what is left.\n")
             os._exit(LEFT)

@@ -8,6 +8,7 @@ was verified; data only, never code.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import threading
@@ -16,7 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from drills.engine.records import Records
+from drills.engine.recovery import patiently
 from drills.engine.result import Change
+from drills.engine.undo import Delete, Record, Restore, digest
 from drills.errors import WorldError
 
 
@@ -40,15 +44,15 @@ def left_behind(path: Path) -> list[str]:
 class Journal:
     """Append-only record of a run; safe to write from any thread."""
 
-    def __init__(self, path: Path, now: Callable[[], str]) -> None:
-        """``now`` gives the time as RFC 3339 text.
+    def __init__(self, path: Path, now: Callable[[], str], records: Records | None = None, run: str = "") -> None:
+        """``now`` gives the time as RFC 3339 text; ``records`` is the cluster's, ``run`` the run that writes there.
 
         WorldError where the file is the journal of a run that left changes behind: it is all that tells of them.
         """
         if left := left_behind(path):
             raise WorldError(
-                f"{path} is the journal of a run that did not undo everything ({'; '.join(left)}): see to that, then "
-                "move the file away, or choose another directory with --out."
+                f"{path} is the journal of a run that did not undo everything ({'; '.join(left)}): `drills recover` "
+                "puts it back. Then move the file away, or choose another directory with --out."
             )
         self.path = path
         self._now = now
@@ -56,7 +60,11 @@ class Journal:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         # A lone surrogate in a text of the cluster becomes its JSON escape instead of an error in mid-run.
         self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
+        self._records = records
+        self._run = run
+        self._orders = itertools.count()
         self._changes: list[Change] = []
+        self._kept: list[Record | None] = []  # by the change's number
 
     def __enter__(self) -> Self:
         return self
@@ -76,19 +84,54 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
 
-    def change(self, what: str, undo: str, before: str | None = None, after: str | None = None) -> int:
-        """Record a change that is about to be made; returns its number for `undone`."""
+    def change(
+        self,
+        what: str,
+        undo: str,
+        before: str | None = None,
+        after: str | None = None,
+        how: Delete | Restore | None = None,
+    ) -> int:
+        """Record a change that is about to be made; returns its number for `undone`.
+
+        With ``how`` the cluster has the undo when this returns, and ``before`` and ``after`` are the hashes of its
+        images. WorldError if the cluster does not take it: then the change must not be made.
+        """
+        record = self._recorded(what, how)
+        if isinstance(how, Restore):
+            before, after = digest(how.before), digest(how.after)
         self.write("change", what=what, undo=undo, before=before, after=after)
         with self._lock:
             self._changes.append(Change(what=what, undo=undo, before=before, after=after, undone=False))
+            self._kept.append(record)
             return len(self._changes) - 1
+
+    def _recorded(self, what: str, how: Delete | Restore | None) -> Record | None:
+        if how is None or self._records is None:
+            return None
+        record = Record(run=self._run, order=next(self._orders), what=what, at=self._now(), undo=how)
+        self._records.add(record)
+        return record
+
+    def record(self, number: int) -> Record | None:
+        """How to undo a change, as the cluster has it; None where it was not recorded there."""
+        with self._lock:
+            return self._kept[number]
 
     def undone(self, number: int) -> None:
         """Record that the change is undone and that this was verified."""
         with self._lock:
             change = self._changes[number].model_copy(update={"undone": True})
             self._changes[number] = change
+            record = self._kept[number]
         self.write("undone", what=change.what)
+        if record is None or self._records is None:
+            return
+        records = self._records
+        try:
+            patiently(lambda: records.drop(record))
+        except WorldError as error:
+            self.write("note", text=f"the record of {change.what} is still in the cluster: {error}")
 
     def changes(self) -> list[Change]:
         """Every change so far, in order."""

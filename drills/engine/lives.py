@@ -4,18 +4,21 @@ were there all the time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from alerts import life
 from alerts.prometheus import LoadedRule, Prometheus
 from alerts.promql import selectors
 from alerts.receiver import Notification
+from alerts.routing import longest_wait
 from drills.engine.detection import Times
 from drills.engine.events import Stage
-from drills.engine.watch import Instance, Snapshot, carries
+from drills.engine.watch import Instance, Snapshot, Sources, carries
 from drills.errors import WorldError
 
+MISSED = 1.8  # intervals between two samples: one is missing
 NOTHING: frozenset[Instance] = frozenset()
 
 
@@ -94,6 +97,83 @@ def series_sources(prometheus: Prometheus, rule: LoadedRule | None) -> frozenset
             if "instance" in sample.labels:
                 found.add((sample.labels.get("job", ""), sample.labels["instance"]))
     return frozenset(found)
+
+
+def sources_since(
+    prometheus: Prometheus, rule: LoadedRule, known: frozenset[Instance], since: float, until: float
+) -> tuple[frozenset[Instance], bool]:
+    """The targets of a rule's series with those of the series that were born since, and whether some of its selectors
+    never had any.
+    """
+    found, blind, window = set(known), False, max(1, round((until - since) * 1000))
+    for selector in selectors(rule.query):
+        samples = prometheus.query(f"count by (job, instance) (last_over_time({selector}[{window}ms]))", until)
+        found |= {(one.labels.get("job", ""), one.labels["instance"]) for one in samples if "instance" in one.labels}
+        blind = blind or not samples
+    return frozenset(found), blind
+
+
+def delivery_allowance(sources: Sources, wanted: Wanted, rule: LoadedRule | None) -> float:
+    """How long (wall seconds) Alertmanager may hold the alert back by its own configuration; 0 where it cannot be
+    asked, because then nothing waits for a notification either.
+    """
+    if sources.alertmanager is None or rule is None:
+        return 0.0
+    try:
+        config = sources.alertmanager.status().config
+    except WorldError:
+        return 0.0
+    labels = {"alertname": wanted.name, **rule.labels, **wanted.labels}
+    return longest_wait(config, labels, sources.prometheus.now(), wanted.receiver)
+
+
+def rule_error(snapshots: Sequence[Snapshot], wanted: Wanted, since: float) -> str | None:
+    """What Prometheus said when it could not evaluate the rule at some time since ``since``."""
+    errors = (
+        rule.last_error or "it says no more"
+        for snapshot in snapshots
+        if snapshot.at >= since
+        for rule in snapshot.rules_named(wanted.name)
+        if rule.health == "err" and carries({**wanted.labels, **rule.labels}, wanted.labels)
+    )
+    return next(errors, None)
+
+
+def gaps(
+    prometheus: Prometheus,
+    rule: LoadedRule,
+    sources: frozenset[Instance],
+    found: life.Life,
+    snapshots: Sequence[Snapshot],
+    period: tuple[float, float],
+) -> str | None:
+    """Scrapes and evaluations that were missed in a period (None: none). Each starts `for` again or delays it.
+
+    Scrapes show as gaps between the samples of ``up``; evaluations as gaps in ``ALERTS``, or as a last evaluation that
+    a poll found too old.
+    """
+    since, until = period
+    interval = rule.interval_ms / 1000
+    missed = [f"scrapes of {text}" for text in _missed_scrapes(prometheus, sources, since, until)]
+    stale = [
+        one
+        for snapshot in snapshots
+        if since <= snapshot.at <= until
+        for one in snapshot.rules_named(rule.name)
+        if one.last_evaluation is not None and snapshot.at - one.last_evaluation > 2.5 * interval
+    ]
+    if stale or any(spell.missed_evaluations for spell in found.spells if spell.last >= since):
+        missed.append(f"evaluations of {rule.name}")
+    return f"missed during the drill: {', '.join(missed)}" if missed else None
+
+
+def _missed_scrapes(prometheus: Prometheus, sources: frozenset[Instance], since: float, until: float) -> Iterator[str]:
+    limit = MISSED * prometheus.config().scrape_interval_ms / 1000
+    for series in prometheus.samples("up", until, until - since):
+        instance = (series.labels.get("job", ""), series.labels.get("instance", ""))
+        moments = [moment for moment, _ in series.points]
+        if instance in sources and any(later - earlier > limit for earlier, later in pairwise(moments)):
+            yield " ".join(instance)
 
 
 def quiet_lack(prometheus: Prometheus, rule: LoadedRule | None, name: str) -> str | None:

@@ -85,6 +85,7 @@ class Enforcement(Model):
     denied: int
     leaked: int
     outcomes: dict[str, int]
+    backends: dict[str, dict[str, int]] = Field(default_factory=dict)  # outcomes by the pod that was attacked
     evidence: list[CounterEvidence | FlowEvidence] = Field(default_factory=list)
 
 
@@ -203,6 +204,7 @@ class PolicyInput(Model):
     uid: str
     generation: int
     valid: bool | None
+    message: str = ""  # what Cilium says of its validity
     revisions: dict[str, int] = Field(default_factory=dict)
     sha256: str
 

@@ -14,6 +14,7 @@ from drills.engine.drill import Context, DrillRun
 from drills.engine.events import Listener, RunFinished, RunStarted
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
+from drills.engine.records import Records
 from drills.engine.result import Drill, Result, TargetSummary
 from drills.engine.target import Target
 from drills.engine.verdict import run_verdict
@@ -66,7 +67,7 @@ def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt
     playbook = job.playbook
     watch = Watch(target.sources, playbook.guards.abort_when)
     offset = provenance.offset(target.sources())
-    with Journal(directory / JOURNAL, _now) as journal:
+    with Journal(directory / JOURNAL, _now, Records(target.cluster), name) as journal:
         journal.write("run", run=name, playbook=playbook.name, target=target.name, time_lapse=target.time_lapse)
         listener(RunStarted(name, playbook.name, target.name, target.time_lapse, job.drills()))
         watch.start()

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from alerts.prometheus import LoadedRule
 from drills.engine.attempts import Classified
-from drills.engine.evidence import Reading
+from drills.engine.evidence import HTTP_DENIED, Reading
 from drills.engine.lives import NOTHING, Wanted
 from drills.engine.preflight import Watched
 from drills.engine.result import FlowEvidence, PolicyInput, Recovery, SourceInput
 from drills.engine.watch import Instance
+from drills.kube import Service
 from drills.playbook import AlertExpectation
 
 
@@ -23,6 +24,7 @@ class Expected:
     rule: LoadedRule | None
     watched: Watched | None
     sources: frozenset[Instance] = NOTHING
+    delivery: float = 0.0  # wall seconds that Alertmanager may hold the alert back by its own configuration
 
 
 @dataclass(slots=True)
@@ -39,10 +41,15 @@ class Seen:
     control: list[Classified] = field(default_factory=list)
     attack_error: str | None = None
     control_error: str | None = None
+    service: Service | None = None  # that the attack's host means, with the backends that it had before the attack
+    counter: str = HTTP_DENIED  # the query of the counter below
     counter_before: Reading | None = None
     counter_after: Reading | None = None
     flows: FlowEvidence | None = None
     policies: list[PolicyInput] = field(default_factory=list)
+    policies_after: list[PolicyInput] | None = None  # None: they were not read again
+    concerned: frozenset[str] | None = None  # namespaces ("" for the cluster) whose policies may matter; None: all
+    not_enforcing: tuple[str, ...] = ()  # pods behind the target that no policy guards, and endpoints in audit mode
     actors: list[SourceInput] = field(default_factory=list)
     recovery: Recovery | None = None
     lack: str | None = None  # why the attack could not be judged, or was not made at all

@@ -23,6 +23,7 @@ from drills.engine.result import (
 )
 
 ENOUGH = 0.9  # of the planned attempts must have been made
+OTHERS = 1.1  # of the denials: what a counter may hold of others' and still speak for the attempts
 UNRECOGNISED = 0.1  # of the attempts may have failed in no recognised way
 CONTROL_UP = 0.95  # of the control's attempts succeed
 CONTROL_DEAD = 0.5
@@ -62,10 +63,13 @@ class Proof:
     flows_partial: bool
 
     def shows(self, denials: int) -> bool:
-        """At least one source shows every denial, and none that missed nothing shows fewer."""
-        by_counter = self.counted is not None and self.counted >= denials
+        """At least one source shows every denial, and none that missed nothing shows fewer.
+
+        A counter is everybody's: alone it shows the attempts' denials only where it holds hardly any others.
+        """
+        by_counter = self.counted is not None and denials <= self.counted <= OTHERS * denials
         by_flow = self.flows is not None and self.flows >= denials
-        counter_agrees = by_counter or self.counted is None or self.counter_partial
+        counter_agrees = self.counted is None or self.counter_partial or self.counted >= denials
         flows_agree = by_flow or self.flows is None or self.flows_partial
         return (by_counter and flows_agree) or (by_flow and counter_agrees)
 
@@ -88,8 +92,13 @@ class Judgement:
     reason: str
 
 
-def judge_enforcement(tally: Tally, control: ControlVerdict, proof: Proof) -> Judgement:  # noqa: PLR0911 - a list of rules, in the contract's order
-    """Held only where every attempt was denied by the policy, beside a control that was up."""
+def judge_enforcement(  # noqa: PLR0911 - a list of rules, in the contract's order
+    tally: Tally, control: ControlVerdict, proof: Proof, doubt: str | None = None
+) -> Judgement:
+    """Held only where every attempt was denied by the policy, beside a control that was up.
+
+    ``doubt``: why denials prove nothing even so, such as a policy that changed meanwhile.
+    """
     if tally.leaked:
         return Judgement("breached", f"{tally.leaked} of {tally.attempts} attempts got through")
     if control != "up":
@@ -106,6 +115,8 @@ def judge_enforcement(tally: Tally, control: ControlVerdict, proof: Proof) -> Ju
             f"the client saw {tally.denied} denials, but the policy made only {_shown(proof)}: "
             "something behind the policy answered the rest",
         )
+    if doubt is not None:
+        return Judgement("inconclusive", doubt)
     if not proof.shows(tally.denied + tally.possibly_reached):
         return Judgement(
             "inconclusive",

@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from alerts.alertmanager import Alertmanager, ManagedAlert
+from alerts.alertmanager import Alertmanager, Deliveries, ManagedAlert
 from alerts.prometheus import ActiveAlert, LoadedRule, Prometheus, RuntimeInfo
 from alerts.receiver import Notification, Receiver
 from drills.errors import WorldError
 
 POLL_SECONDS = 0.25  # on the wall
 ANSWER_SECONDS = 1.0  # no blocking call is longer
+PATIENCE_EVALUATIONS = 2  # how long Prometheus may be silent before nothing is judged
 
 T = TypeVar("T")
 Instance = tuple[str, str]  # job, instance
@@ -35,17 +36,37 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockReading:
+    """Prometheus's clock minus ours, and by how much that may be wrong (half of what the question took); seconds."""
+
+    offset: float
+    error: float
+
+    @property
+    def certain(self) -> float:
+        """The offset that there is at least."""
+        return max(0.0, abs(self.offset) - self.error)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What one poll saw. ``problems`` names each source that did not answer, with its sentence."""
 
     at: float
     rules: tuple[LoadedRule, ...] = ()
     up: Mapping[Instance, bool] = field(default_factory=dict)
+    clock: ClockReading | None = None
     process: RuntimeInfo | None = None
     managed: tuple[ManagedAlert, ...] = ()
+    deliveries: tuple[Deliveries, ...] = ()
     notifications: tuple[Notification, ...] = ()
     aborting: tuple[str, ...] = ()
     problems: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def answered(self) -> bool:
+        """Whether Prometheus did: without it, an alert that is not seen may be there all the same."""
+        return "prometheus" not in self.problems
 
     def rules_named(self, name: str) -> tuple[LoadedRule, ...]:
         """Every loaded alerting rule of that name."""
@@ -145,59 +166,106 @@ def take(sources: Sources, abort_when: tuple[str, ...] = ()) -> Snapshot:
     at = time.time()
     none_managed: tuple[ManagedAlert, ...] = ()
     none_notified: tuple[Notification, ...] = ()
+    none_delivered: tuple[Deliveries, ...] = ()
+    nothing_up: tuple[dict[Instance, bool], ClockReading | None] = ({}, None)
+    no_rules: tuple[LoadedRule, ...] = ()
+    rules = ask("prometheus", lambda: tuple(rule for group in prometheus.rules() for rule in group.rules), no_rules)
+    up, clock = ask("prometheus", lambda: _up(prometheus), nothing_up)
     return Snapshot(
         at=at,
-        rules=ask("prometheus", lambda: tuple(rule for group in prometheus.rules() for rule in group.rules), ()),
-        up=ask("prometheus", lambda: _up(prometheus), {}),
+        rules=rules,
+        up=up,
+        clock=clock,
         process=ask("prometheus", prometheus.runtimeinfo, None),
         aborting=ask("prometheus", lambda: tuple(one for one in abort_when if prometheus.query(one)), ()),
         managed=ask("alertmanager", alertmanager.alerts, none_managed) if alertmanager else (),
+        deliveries=ask("alertmanager", alertmanager.deliveries, none_delivered) if alertmanager else (),
         notifications=ask("receiver", receiver.notifications, none_notified) if receiver else (),
         problems=problems,
     )
 
 
-def _up(prometheus: Prometheus) -> dict[Instance, bool]:
-    return {
-        (sample.labels.get("job", ""), sample.labels.get("instance", "")): sample.value == 1
-        for sample in prometheus.query("up")
-    }
+def _up(prometheus: Prometheus) -> tuple[dict[Instance, bool], ClockReading | None]:
+    before = time.time()
+    samples = prometheus.query("up")
+    took = time.time() - before
+    clock = ClockReading(samples[0].time - (before + took / 2), took / 2) if samples else None
+    up = {(one.labels.get("job", ""), one.labels.get("instance", "")): one.value == 1 for one in samples}
+    return up, clock
 
 
-def faults(
-    snapshots: tuple[Snapshot, ...], rule: str | None, sources: frozenset[Instance], patience: float
-) -> tuple[str, ...]:
-    """Every reason why a period's alerts cannot be judged.
-
-    ``patience`` is how long (wall seconds) Prometheus may fail to answer before that counts; ``rule`` is the alert's
-    name (None: no rule was loaded), ``sources`` are the targets that its series come from.
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What an alert stands on. ``rule`` is its name (None: no rule was loaded), ``sources`` are the targets that its
+    series come from; ``blind`` says that some of its series never existed, so that any target might have had them.
     """
+
+    rule: str | None
+    sources: frozenset[Instance]
+    interval: float  # of its evaluation, wall seconds
+    blind: bool = False
+
+    @property
+    def patience(self) -> float:
+        """How long (wall seconds) Prometheus may fail to answer before that counts."""
+        return max(1.0, PATIENCE_EVALUATIONS * self.interval)
+
+
+def faults(snapshots: tuple[Snapshot, ...], inputs: Inputs) -> tuple[str, ...]:
+    """Every reason why a period's alert cannot be judged."""
     answered = [one for one in snapshots if "prometheus" not in one.problems]
-    found = [*_silences(snapshots, patience)]
+    found = [*_silences(snapshots, inputs.patience), *_clock(answered, inputs.interval)]
     starts = {one.process.start_time for one in answered if one.process is not None}
     if len(starts) > 1:
         found.append("Prometheus restarted during the drill")
-    down = sorted(
-        {f"{job} {instance}" for one in answered for job, instance in sources if not one.up.get((job, instance))}
-    )
+    down = sorted(f"{job} {instance}" for job, instance in _down(answered, inputs))
     if down:
         found.append(f"scrape target down during the drill: {', '.join(down)}")
-    if rule is not None and len({_text(one, rule) for one in answered}) > 1:
-        found.append(f"the rule {rule} was changed during the drill")
+    found += _changes(answered, inputs.rule)
     return tuple(found)
+
+
+def _clock(answered: list[Snapshot], interval: float) -> list[str]:
+    worst = max((one.clock.certain for one in answered if one.clock is not None), default=0.0)
+    if worst <= interval:
+        return []
+    return [f"Prometheus's clock and this one are {worst:.2f} s apart, more than one evaluation ({interval:g} s)"]
+
+
+def _down(answered: list[Snapshot], inputs: Inputs) -> set[Instance]:
+    """Sources that were down; where series never existed, every target that was up and went down."""
+    down = {one for snapshot in answered for one in inputs.sources if not snapshot.up.get(one)}
+    if inputs.blind:
+        was_up: set[Instance] = set()
+        for snapshot in answered:
+            down |= {one for one in was_up if not snapshot.up.get(one)}
+            was_up |= {one for one, up in snapshot.up.items() if up}
+    return down
+
+
+def _changes(answered: list[Snapshot], rule: str | None) -> list[str]:
+    if rule is None:
+        return []
+    texts = {_text(one, rule) for one in answered}
+    if frozenset() in texts and len(texts) > 1:
+        return [f"the rule {rule} was not loaded all the time during the drill"]
+    return [f"the rule {rule} was changed during the drill"] if len(texts) > 1 else []
 
 
 def _silences(snapshots: tuple[Snapshot, ...], patience: float) -> list[str]:
     since: float | None = None
+    silent: str | None = None
     for one in snapshots:
         if "prometheus" not in one.problems:
             since = None
         elif since is None:
             since = one.at
         elif one.at - since > patience:
-            return [f"Prometheus did not answer during the drill: {one.problems['prometheus']}"]
+            silent = one.problems["prometheus"]
     if since is not None:
         return [f"Prometheus no longer answers: {snapshots[-1].problems['prometheus']}"]
+    if silent is not None:
+        return [f"Prometheus did not answer during the drill: {silent}"]
     return [] if snapshots else ["no poll was made"]
 
 

@@ -5,7 +5,7 @@ from drills.kube.cilium import Agent, Endpoint, Flows, Policy, Twin
 from drills.kube.cluster import Cluster
 from drills.kube.exec import Finished, Stream
 from drills.kube.objects import Backend, Service
-from drills.kube.pods import DrillPod, DrillPodSpec
+from drills.kube.pods import DrillPod, DrillPodSpec, Made, ReplacedError
 
 __all__ = [
     "Agent",
@@ -17,7 +17,9 @@ __all__ = [
     "Finished",
     "Flows",
     "KubeError",
+    "Made",
     "Policy",
+    "ReplacedError",
     "Service",
     "Stream",
     "Twin",

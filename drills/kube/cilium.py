@@ -78,11 +78,11 @@ class Flows:
     lost: int
     nodes: tuple[str, ...]
     failed: Mapping[str, str]  # why a node could not be asked
-    capacity: int | None  # flows that the smallest agent's ring buffer holds; None where nobody says
+    overwritten: tuple[str, ...] = ()  # nodes whose ring buffer no longer reaches back to the moment asked for
 
     @property
     def partial(self) -> bool:
-        return self.lost > 0 or bool(self.failed) or not self.nodes
+        return self.lost > 0 or bool(self.failed) or bool(self.overwritten) or not self.nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,8 @@ class Agent:
 
     pod: str
     node: str
+    uid: str = ""
+    restarts: int = 0  # of its containers
 
 
 class CiliumApi(ExecApi, PodApi):
@@ -111,23 +113,28 @@ class CiliumApi(ExecApi, PodApi):
         ]
         return sorted(found, key=lambda policy: (policy.kind, policy.namespace or "", policy.name))
 
-    def twin(self, namespace: str, labels: Mapping[str, str]) -> Twin | None:
-        """A pod with these labels that is no drill pod and has an identity; None if there is none."""
+    def twins(self, namespace: str, labels: Mapping[str, str]) -> list[Twin]:
+        """The pods with these labels that are no drill pods and have an identity."""
+        found = []
         for pod in self.pods(namespace, labels):
             metadata = pod["metadata"]
             if RUN in (metadata.get("annotations") or {}) or metadata.get("deletionTimestamp"):
                 continue
             endpoint = self.endpoint(namespace, metadata["name"])
             if endpoint is not None and endpoint.identity is not None:
-                return Twin(metadata["name"], endpoint.identity)
-        return None
+                found.append(Twin(metadata["name"], endpoint.identity))
+        return found
 
     def agents(self) -> list[Agent]:
         """The agents' pods that run, by node."""
         namespace, labels, _ = AGENTS
         running = [pod for pod in self.pods(namespace, labels) if pod["status"].get("phase") == "Running"]
         return sorted(
-            (Agent(pod["metadata"]["name"], pod["spec"]["nodeName"]) for pod in running), key=lambda a: a.node
+            (
+                Agent(pod["metadata"]["name"], pod["spec"]["nodeName"], pod["metadata"]["uid"], _restarts(pod))
+                for pod in running
+            ),
+            key=lambda a: a.node,
         )
 
     def cilium_version(self) -> str:
@@ -160,7 +167,7 @@ class CiliumApi(ExecApi, PodApi):
         moment = datetime.fromtimestamp(since, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         command = ["hubble", "observe", "-o", "jsonpb", "--since", moment, *filters]
         flows: dict[str, Flow] = {}  # by uuid: nobody is counted twice
-        lost, failed, capacities = 0, {}, {}
+        lost, failed, asked, overwritten = 0, {}, [], []
         for agent in self.agents():
             try:
                 for response in parse_all(self.agent_run(agent, command, seconds=seconds, stop=stop)):
@@ -168,18 +175,29 @@ class CiliumApi(ExecApi, PodApi):
                         flows.setdefault(response.flow.uuid or f"{agent.node}/{len(flows)}", response.flow)
                     if response.lost_events is not None:
                         lost += response.lost_events.num_events_lost
-                capacities[agent.node] = self._capacity(agent)
+                asked.append(agent.node)
+                if self._overwritten(agent, since):
+                    overwritten.append(agent.node)
             except (WorldError, FlowError) as error:
                 failed[agent.node] = str(error)
         ordered = sorted(flows.values(), key=lambda flow: flow.time or datetime.fromtimestamp(0, UTC))
-        known = [capacity for capacity in capacities.values() if capacity is not None]
-        return Flows(tuple(ordered), lost, tuple(capacities), failed, min(known, default=None))
+        return Flows(tuple(ordered), lost, tuple(asked), failed, tuple(overwritten))
 
-    def _capacity(self, agent: Agent) -> int | None:
-        """How many flows an agent keeps, as ``hubble status`` says: ``Current/Max Flows: 0/4,095 (0.00%)``."""
-        said = " ".join(self.agent_run(agent, ["hubble", "status"]))
-        found = re.search(r"Max Flows: [\d,]+/([\d,]+)", said)
-        return int(found[1].replace(",", "")) if found else None
+    def _overwritten(self, agent: Agent, since: float) -> bool:
+        """Whether an agent's ring buffer has run full and forgotten what it saw at a Unix time.
+
+        ``hubble status`` says ``Current/Max Flows: 4,095/4,095 (100.00%)`` then (Cilium 1.19 hubble/cmd/status).
+        """
+        found = re.search(r"Max Flows: ([\d,]+)/([\d,]+)", " ".join(self.agent_run(agent, ["hubble", "status"])))
+        if found is None or int(found[1].replace(",", "")) < int(found[2].replace(",", "")):
+            return False
+        first = parse_all(self.agent_run(agent, ["hubble", "observe", "-o", "jsonpb", "--first", "1"]))
+        oldest = next((each.flow.time for each in first if each.flow is not None), None)
+        return oldest is None or oldest.timestamp() > since
+
+
+def _restarts(pod: Obj) -> int:
+    return sum(int(each.get("restartCount", 0)) for each in pod["status"].get("containerStatuses") or ())
 
 
 def _endpoint(found: Obj) -> Endpoint:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from drills.kube.api import Api, Obj, core, custom
 
@@ -14,6 +15,7 @@ class Backend:
     address: str
     pod: str | None
     node: str | None
+    ports: Mapping[str, int] = field(default_factory=dict)  # by the port's name in the Service; "" without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,12 @@ class Service:
     cluster_ip: str  # "None" for a headless one
     publishes_not_ready: bool  # then readiness gates keep nobody out of it
     backends: tuple[Backend, ...]
+    ports: Mapping[int, str] = field(default_factory=dict)  # the names of its own ports
+
+    def behind(self, port: int) -> int | None:
+        """The one port that every backend serves a port of the Service on; None if they differ or there is none."""
+        found = {each.ports.get(self.ports[port]) for each in self.backends} if port in self.ports else set()
+        return found.pop() if len(found) == 1 else None
 
 
 class ObjectApi(Api):
@@ -52,6 +60,7 @@ class ObjectApi(Api):
             cluster_ip=found["spec"].get("clusterIP") or "None",
             publishes_not_ready=bool(found["spec"].get("publishNotReadyAddresses")),
             backends=_backends(endpoints or {}),
+            ports={int(each["port"]): str(each.get("name", "")) for each in found["spec"].get("ports") or ()},
         )
 
     def version(self) -> str:
@@ -86,7 +95,12 @@ class ObjectApi(Api):
 
 def _backends(endpoints: Obj) -> tuple[Backend, ...]:
     return tuple(
-        Backend(address["ip"], (address.get("targetRef") or {}).get("name"), address.get("nodeName"))
+        Backend(
+            address=address["ip"],
+            pod=(address.get("targetRef") or {}).get("name"),
+            node=address.get("nodeName"),
+            ports={str(port.get("name", "")): int(port["port"]) for port in subset.get("ports") or ()},
+        )
         for subset in endpoints.get("subsets") or []
         for address in subset.get("addresses") or []
     )

@@ -15,15 +15,20 @@ from typing import Any
 
 from drills import __version__
 from drills.errors import Aborted, WorldError
-from drills.kube.api import Api, Obj, core
+from drills.kube.api import Api, KubeError, Obj, core
 
 IMAGE = f"drills:{__version__}"
 RUN, DRILL = "drills/run", "drills/drill"  # annotations of a drill pod, labels of its owner
 READINESS_GATE = "drills/never-ready"
 CONTAINER = "drill"
 LOOK_SECONDS = 0.1
+CONFLICT = 409
 _USER = 65532  # any but root
 _HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
+
+
+class ReplacedError(WorldError):
+    """What was made here is gone, and something else has its name, which is not ours to delete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,14 @@ class DrillPodSpec:
     image: str = IMAGE
     pull_policy: str = "IfNotPresent"
     command: Sequence[str] = ("sleep", "infinity")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was created, by uid, so that nothing else is ever deleted."""
+
+    pod: str
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,35 +121,49 @@ def owner_manifest(spec: DrillPodSpec) -> Obj:
 class PodApi(Api):
     """Pods that act."""
 
-    def create_drill_pod(self, spec: DrillPodSpec) -> None:
+    def create_drill_pod(self, spec: DrillPodSpec) -> Made:
         """Create the pod and its owner. KubeError if the API refuses; then nothing of it stays."""
         where = f"{spec.namespace}/{spec.name}"
         doing = f"create drill pod {where}"
         owner = self.call(doing, "POST", core("configmaps", spec.namespace), body=owner_manifest(spec))
-        pod = pod_manifest(spec, owner["metadata"]["uid"])
+        uid = owner["metadata"]["uid"]
+        pod = pod_manifest(spec, uid)
         try:
-            self.call(doing, "POST", core("pods", spec.namespace), body=pod)
+            made = self.call(doing, "POST", core("pods", spec.namespace), body=pod)
         except WorldError:
-            self._delete_owner(spec.namespace, spec.name)
+            self._delete_owner(spec.namespace, spec.name, uid)
             raise
+        return Made(made["metadata"]["uid"], uid)
 
-    def delete_drill_pod(self, namespace: str, name: str, seconds: float) -> None:
-        """Delete a drill pod and its owner, and see both gone. No error if they are gone already.
+    def delete_drill_pod(self, namespace: str, name: str, seconds: float, made: Made | None = None) -> bool:
+        """Delete a drill pod and its owner, and see both gone; False if somebody else had removed the pod before.
 
-        WorldError if the pod is still there after ``seconds``, or is nobody's drill pod.
+        With ``made`` only what was made is deleted. ReplacedError if another one has its name now, which is
+        kept; WorldError if the pod is still there after ``seconds``, or is nobody's drill pod.
         """
         where = f"{namespace}/{name}"
         path = core("pods", namespace, name)
         pod = self.find(f"read pod {where}", "GET", path)
-        if pod is not None and RUN not in (pod["metadata"].get("annotations") or {}):
-            raise WorldError(f"Pod {where} is no drill pod; it is left alone")
-        if pod is not None:
-            self.find(f"delete pod {where}", "DELETE", path, body={"gracePeriodSeconds": 0})
-        self._delete_owner(namespace, name)
-        until = time.monotonic() + seconds
-        while self.find(f"read pod {where}", "GET", path) is not None:
+        try:
+            if pod is None:
+                return False
+            uid = pod["metadata"]["uid"]
+            if made is not None and uid != made.pod:
+                raise ReplacedError(f"Somebody replaced the drill pod {where} by another (uid {uid}); theirs is kept")
+            if RUN not in (pod["metadata"].get("annotations") or {}):
+                raise WorldError(f"Pod {where} is no drill pod; it is left alone")
+            options = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
+            self.find(f"delete pod {where}", "DELETE", path, body=options)
+        finally:
+            self._delete_owner(namespace, name, None if made is None else made.owner)
+        self._wait_gone(where, path, uid, time.monotonic() + seconds)
+        return True
+
+    def _wait_gone(self, where: str, path: str, uid: str, until: float) -> None:
+        began = time.monotonic()
+        while (pod := self.find(f"read pod {where}", "GET", path)) is not None and pod["metadata"]["uid"] == uid:
             if time.monotonic() > until:
-                raise WorldError(f"Drill pod {where} is still there {seconds:g} s after it was deleted")
+                raise WorldError(f"Drill pod {where} is still there {until - began:g} s after it was deleted")
             time.sleep(LOOK_SECONDS)
 
     def wait_running(self, namespace: str, name: str, until: float, stop: threading.Event | None = None) -> DrillPod:
@@ -164,10 +191,17 @@ class PodApi(Api):
         items: list[Obj] = self.call(f"list pods in {namespace}", "GET", core("pods", namespace), query=query)["items"]
         return items
 
-    def _delete_owner(self, namespace: str, name: str) -> None:
+    def _delete_owner(self, namespace: str, name: str, uid: str | None) -> None:
+        """``uid`` None: whichever has the name. One that somebody put in its place is left alone."""
         path = core("configmaps", namespace, name)
-        options = {"propagationPolicy": "Background"}
-        self.find(f"delete ConfigMap {namespace}/{name}", "DELETE", path, body=options)
+        options: Obj = {"propagationPolicy": "Background"}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        try:
+            self.find(f"delete ConfigMap {namespace}/{name}", "DELETE", path, body=options)
+        except KubeError as error:
+            if error.status != CONFLICT:
+                raise
 
 
 _ENDED = ("Failed", "Succeeded")

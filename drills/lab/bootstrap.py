@@ -12,6 +12,12 @@ from drills.lab.settings import LabSettings
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease", "monitoring", "drills")
 FACTS = "drills-lab"  # ConfigMap in kube-system: the target's clock scale, for the engine
 CILIUM_IMAGE = "quay.io/cilium/cilium:v1.18.0"
+# What the lab's agents follow of it, and at once: drills/lab/agent/encryption.py.
+CILIUM_CONFIG = {
+    "enable-wireguard": "true",
+    "enable-encryption-strict-mode": "false",
+    "lab-plaintext-fallback": "false",
+}
 KUBELET_VERSION = "v1.34.0+drills-lab"
 COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.11.3"
 
@@ -20,8 +26,9 @@ def objects(settings: LabSettings) -> list[Obj]:
     """Everything in the order in which it can be created."""
     return [
         *(_namespace(name) for name in NAMESPACES),
-        *(node for name in plan.NODES for node in _node(name)),
+        *(_node(name) for name in plan.NODES),
         _facts(settings),
+        _object("v1", "ConfigMap", "cilium-config", "kube-system", data=CILIUM_CONFIG),
         *_kubernetes_service(),
         *_dns(),
         _agents(),
@@ -32,8 +39,8 @@ def _namespace(name: str) -> Obj:
     return _object("v1", "Namespace", name, None, labels={"kubernetes.io/metadata.name": name})
 
 
-def _node(name: str) -> list[Obj]:
-    """The Node, and Cilium's view of it."""
+def _node(name: str) -> Obj:
+    """The Node; Cilium's view of it is made by its agent."""
     address, cidr = str(plan.NODES[name]), str(plan.POD_CIDRS[name])
     labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": _architecture()}
     capacity = {"cpu": "4", "memory": "8Gi", "pods": "110"}
@@ -48,16 +55,8 @@ def _node(name: str) -> list[Obj]:
         "conditions": conditions,
         "nodeInfo": {"kubeletVersion": KUBELET_VERSION, "operatingSystem": "linux", "architecture": _architecture()},
     }
-    addresses = [
-        {"type": "InternalIP", "ip": address},
-        {"type": "CiliumInternalIP", "ip": str(plan.router_of(name))},
-    ]
-    cilium = {"addresses": addresses, "ipam": {"podCIDRs": [cidr]}, "health": {"ipv4": str(plan.health_of(name))}}
     node = {"podCIDR": cidr, "podCIDRs": [cidr]}
-    return [
-        _object("v1", "Node", name, None, labels=labels, spec=node, status=status),
-        _object("cilium.io/v2", "CiliumNode", name, None, spec=cilium),
-    ]
+    return _object("v1", "Node", name, None, labels=labels, spec=node, status=status)
 
 
 def _architecture() -> str:

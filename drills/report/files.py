@@ -1,4 +1,7 @@
-"""The files that a run leaves for scripts and CI: ``result.json`` and ``junit.xml``, whole or not at all."""
+"""The files that a run leaves: ``result.json`` and ``junit.xml`` for scripts and CI, ``report.html`` for people.
+
+Each is written whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,48 @@ from pydantic import ValidationError
 from drills.engine.result import Result
 from drills.engine.verdict import worst
 from drills.errors import InputError, WorldError
+from drills.report import record
 
 RESULT = "result.json"
 JUNIT = "junit.xml"
+REPORT = "report.html"
 SUMMARY = "summary.json"
 
 
 def write(result: Result, directory: Path) -> list[Path]:
-    """Write the reports of one playbook into ``directory`` (made if it is not there); WorldError if that fails."""
-    from drills.report.junit import junit_xml  # noqa: PLC0415 - only the cluster's extra brings junitparser
+    """Write the reports of one playbook into ``directory`` (made if it is not there), where its journal is read.
+
+    WorldError if that fails.
+    """
+    return [write_text(directory / RESULT, result.to_json()), *_reports(result, directory)]
+
+
+def again(directory: Path) -> list[Path]:
+    """Make the reports again from the result and the journal in ``directory``, or in the directory of each playbook
+    of a run of several. InputError where there is no result.
+    """
+    if (directory / record.JOURNAL).exists() and not (directory / RESULT).exists():
+        raise InputError(
+            f"{directory} has a {record.JOURNAL} and no {RESULT}: that run did not finish, so there is nothing to "
+            "report. The journal tells how far it came; drills recover undoes what it left."
+        )
+    if (directory / RESULT).exists() or not (directory / SUMMARY).exists():
+        return _reports(read_result(directory), directory)
+    places = sorted(path.parent for path in directory.glob(f"*/{RESULT}"))
+    if not places:
+        raise InputError(f"{directory} has a {SUMMARY} and no results: the directories of its playbooks are gone.")
+    results = [(read_result(place), place) for place in places]  # all of them, before anything is written
+    return [path for result, place in results for path in _reports(result, place)]
+
+
+def _reports(result: Result, directory: Path) -> list[Path]:
+    # Only the cluster's extra brings junitparser and jinja2.
+    from drills.report.html import page  # noqa: PLC0415
+    from drills.report.junit import junit_xml  # noqa: PLC0415
 
     return [
-        write_text(directory / RESULT, result.to_json()),
         write_text(directory / JUNIT, junit_xml(result)),
+        write_text(directory / REPORT, page(result, record.read(directory))),
     ]
 
 

@@ -27,6 +27,9 @@ STOPPED: dict[StoppedAt, str] = {
 }
 
 
+NOISY = "What fired it? Its rule is too wide, or something else happens."
+
+
 def enforcement_hints(enforcement: Enforcement, control: Control) -> Iterator[str]:
     """For a policy that did not hold, or of which nothing is known."""
     if enforcement.verdict == "breached":
@@ -64,7 +67,7 @@ def alert_hints(alert: Alert) -> Iterator[str]:
 def recovery_hints(recovery: Recovery) -> Iterator[str]:
     """For something that was left behind."""
     if recovery.verdict in {"not-restored", "not-verified"}:
-        yield "journal.jsonl lists every change and how to undo it; result.json has them under provenance."
+        yield "drills recover undoes what is left; journal.jsonl lists every change."
 
 
 def hints(drill: Drill) -> list[str]:
@@ -73,11 +76,7 @@ def hints(drill: Drill) -> list[str]:
         *(enforcement_hints(drill.enforcement, drill.control) if drill.verdict != "aborted" else ()),
         *(control_hints(drill.control) if drill.verdict != "aborted" else ()),
         *(hint for alert in drill.alerts for hint in alert_hints(alert)),
-        *(
-            "What fired it? Its rule is too wide, or something else happens."
-            for q in drill.quiet
-            if q.verdict == "noisy"
-        ),
+        *(NOISY for quiet in drill.quiet if quiet.verdict == "noisy"),
         *recovery_hints(drill.recovery),
     ]
     return list(dict.fromkeys(found))

@@ -24,21 +24,18 @@ def statements(drill: Drill) -> Iterator[Statement]:
     """What the drill showed, most important first."""
     if drill.verdict == "aborted":
         yield Statement("stop", f"Stopped before it could be judged: {'; '.join(map(sentence, drill.reasons))}.")
-    yield _enforcement(drill)
+    yield of_enforcement(drill)
     for alert in drill.alerts:
-        yield _alert(alert)
-        if alert.resolution in {"too-late", "not-resolved"}:
-            what = "resolved too late" if alert.resolution == "too-late" else "did not resolve"
-            yield Statement("bad", f"{plain(alert.name)} {what} after the attack had ended.")
+        yield of_alert(alert)
+        yield from of_resolution(alert)
     for quiet in drill.quiet:
-        yield _quiet(quiet)
-    if drill.collateral:
-        names = ", ".join(sorted({plain(one.name) for one in drill.collateral}))
-        yield Statement("doubt", f"Also active while the drill ran, and not named by the playbook: {names}.")
-    yield _recovery(drill)
+        yield of_quiet(quiet)
+    yield from of_collateral(drill)
+    yield of_recovery(drill)
 
 
-def _enforcement(drill: Drill) -> Statement:
+def of_enforcement(drill: Drill) -> Statement:
+    """Whether the policy held."""
     enforcement, control = drill.enforcement, drill.control
     if enforcement.verdict == "held":
         return Statement(
@@ -67,7 +64,22 @@ def _proof(enforcement: Enforcement) -> str:
     return f" (seen in Cilium's {' and '.join(shown)})" if shown else ""
 
 
-def _alert(alert: Alert) -> Statement:
+def of_resolution(alert: Alert) -> Iterator[Statement]:
+    """That an alert stayed for too long; nothing where it went in time, or where that was not judged."""
+    if alert.resolution in {"too-late", "not-resolved"}:
+        what = "resolved too late" if alert.resolution == "too-late" else "did not resolve"
+        yield Statement("bad", f"{plain(alert.name)} {what} after the attack had ended.")
+
+
+def of_collateral(drill: Drill) -> Iterator[Statement]:
+    """Other alerts that became active meanwhile."""
+    if drill.collateral:
+        names = ", ".join(sorted({plain(one.name) for one in drill.collateral}))
+        yield Statement("doubt", f"Also active while the drill ran, and not named by the playbook: {names}.")
+
+
+def of_alert(alert: Alert) -> Statement:
+    """Whether anybody would have been told."""
     name = plain(alert.name)
     after = "" if alert.detection_seconds is None else f" {seconds(alert.detection_seconds)} after the first attempt"
     why = sentence(alert.reason)
@@ -90,7 +102,8 @@ def _alert(alert: Alert) -> Statement:
     return Statement("doubt", f"Nothing is proven about {name}: {why}.")
 
 
-def _quiet(quiet: Quiet) -> Statement:
+def of_quiet(quiet: Quiet) -> Statement:
+    """Whether an alert that must not fire stayed quiet."""
     name = plain(quiet.name)
     if quiet.verdict == "quiet":
         return Statement("good", f"{name} stayed quiet, as it should.")
@@ -99,7 +112,8 @@ def _quiet(quiet: Quiet) -> Statement:
     return Statement("doubt", f"Whether {name} stayed quiet is not known: {sentence(quiet.reason)}.")
 
 
-def _recovery(drill: Drill) -> Statement:
+def of_recovery(drill: Drill) -> Statement:
+    """Whether everything was put back."""
     reason = f": {sentence(drill.recovery.reason)}" if drill.recovery.reason else ""
     match drill.recovery.verdict:
         case "restored":

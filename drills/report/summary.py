@@ -12,13 +12,19 @@ from drills.report.text import clock, counts, plain, seconds
 
 VERDICT_TONE: dict[Verdict, Tone] = {"passed": "good", "failed": "bad", "inconclusive": "doubt", "aborted": "stop"}
 _TONES: dict[str, Tone] = {
+    **dict(VERDICT_TONE.items()),
     **dict.fromkeys(("held", "up", "detected", "quiet", "restored", "self-healed", "resolved"), "good"),
     **dict.fromkeys(
         ("breached", "broken", "missed", "late", "premature", "undelivered", "noisy", "not-restored"), "bad"
     ),
     **dict.fromkeys(("too-late", "not-resolved"), "bad"),
-    **dict.fromkeys(("inconclusive", "flapping", "not-judged", "not-verified"), "doubt"),
+    **dict.fromkeys(("flapping", "not-judged", "not-verified"), "doubt"),
 }
+
+
+def tone_of(word: str) -> Tone:
+    """How a verdict's word is coloured, whatever it is the verdict of."""
+    return _TONES.get(word, "info")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class Row:
     @property
     def tone(self) -> Tone:
         """How the word is coloured."""
-        return _TONES.get(self.word, "info")
+        return tone_of(self.word)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,3 +49,21 @@ def clock(moment: datetime) -> str:
 def sentence(text: str) -> str:
     """A reason inside a longer sentence: on one line, without the full stop at its end."""
     return plain(text).rstrip(".")
+
+
+def span(value: float) -> str:
+    """A length of time to read: ``0.4 s``, ``82 s``, ``4 min``, ``7 min 52 s``, ``2 h 5 min``."""
+    if abs(value) < 120 and round(value) != 60:
+        return seconds(value)
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def offset(value: float) -> str:
+    """A time before or after the first attempt: ``-30 s`` (with a true minus), ``0``, ``+4 min``."""
+    if abs(value) < 0.05:
+        return "0"
+    return ("+" if value > 0 else "\N{MINUS SIGN}") + span(abs(value))

@@ -9,7 +9,7 @@ import secrets
 import signal
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -127,8 +127,18 @@ class LocalContainers:
         self.more.set()
 
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Gate = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+
+
+async def _open(request: web.Request, handler: Handler) -> web.StreamResponse:
+    return await handler(request)
+
+
 class RunningApi:
-    """An API server in a thread of its own."""
+    """An API server in a thread of its own. Every request goes through ``gate``, which a test may set."""
+
+    gate: Gate = staticmethod(_open)
 
     def __init__(self, directory: Path, history: int) -> None:
         self.directory = directory
@@ -156,7 +166,14 @@ class RunningApi:
         self.server = ApiServer(self.store, self.token, self.containers)
         for name in ("default", "kube-system"):
             self.store.create(NAMESPACES, {"metadata": {"name": name}})
-        runner = web.AppRunner(self.server.app())
+        app = self.server.app()
+
+        @web.middleware
+        async def through(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self.gate(request, handler)
+
+        app.middlewares.insert(0, through)
+        runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=made.server_context())
         await site.start()
@@ -164,7 +181,11 @@ class RunningApi:
         self.config.write_text(kubeconfig.text("api", self.url, made.authority.read_text(), self.token))
         self._ready.set()
         await self._stop.wait()
+        for connection in runner.server.connections if runner.server is not None else ():
+            if connection.transport is not None:
+                connection.transport.abort()  # a client that is still there must not keep TLS from ending
         await runner.cleanup()
+        await asyncio.sleep(0)
 
     def call(self, function: Callable[[], T]) -> T:
         """Run something in the server's loop: the Store belongs to it."""

@@ -34,20 +34,20 @@ def free_address() -> Address:
 class World:
     """Monitoring, its store and a scrape target with counters, in an event loop of their own thread."""
 
-    def __init__(self, directory: Path, **rules: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, directory: Path, k: int = K, interval: str = "", **rules: Sequence[dict[str, Any]]) -> None:
         """``rules`` are PrometheusRule objects by name that are there from the start: no reload, which would make
-
-        Prometheus forget its Alertmanagers until the next tick of discovery.
+        Prometheus forget its Alertmanagers until the next tick of discovery. ``interval`` is that of their groups.
         """
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
-        self.values = {'denied_total{rule="denied"}': 0.0, "quiet_total": 0.0}
+        self.values: dict[str, float | str] = {'denied_total{rule="denied"}': 0.0, "quiet_total": 0.0}
+        self.interval = interval
         self.store = Store()
         for name in ("default", "monitoring"):
             self.store.create(NAMESPACES, {"metadata": {"name": name}})
         self.settings = MonitoringSettings(
-            k=K,
+            k=k,
             directory=directory / "monitoring",
             prometheus=free_address(),
             alertmanager=free_address(),
@@ -86,10 +86,8 @@ class World:
         return self.run(work())
 
     def create_rules(self, name: str, *rules: dict[str, Any]) -> None:
-        obj = {
-            "metadata": {"name": name, "namespace": "monitoring"},
-            "spec": {"groups": [{"name": name, "rules": list(rules)}]},
-        }
+        group = {"name": name, "rules": list(rules)} | ({"interval": self.interval} if self.interval else {})
+        obj = {"metadata": {"name": name, "namespace": "monitoring"}, "spec": {"groups": [group]}}
         self.call(self.store.create, PROMETHEUS_RULES, obj)
 
     def route(self, text: str) -> None:

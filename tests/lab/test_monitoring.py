@@ -127,6 +127,12 @@ def test_what_is_not_there_is_one_sentence() -> None:
         Alertmanager(nowhere).alerts()
 
 
+def test_a_range_begins_and_ends_where_it_is_asked_to(world: World) -> None:
+    start = int(world.prometheus.now()) - 2 + 0.4
+    (found,) = world.prometheus.query_range("vector(1)", start, start + 1, 0.25)
+    assert [round(moment - start, 3) for moment, _ in found.points] == [0, 0.25, 0.5, 0.75, 1]
+
+
 def test_a_refused_query_says_why(world: World) -> None:
     with pytest.raises(PrometheusError, match="parse error"):
         world.prometheus.query("sum(")

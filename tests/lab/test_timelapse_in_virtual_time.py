@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
-from promtool_scenarios import Scenario, rule_groups, run
-
-from drills.units import parse_duration
+from promtool_scenarios import rule_groups, run
+from timelapse_support import STEPS_OF_A_SERIES, decided, difference, scenario_of, values
 
 pytestmark = pytest.mark.lab
 
-STEP = 15_000
-STEPS = 40
 # Every feature that TRUTH's table calls exact, and those that are exact up to float noise (never on a round threshold).
 EXPRESSIONS = (
     "x > 30.31",
@@ -61,41 +56,6 @@ MANIFEST = {
     },
 }
 
-GOT = re.compile(r"alertname: (\w+), time: (\w+),.*?got:\[(.*?)\]\n", re.DOTALL)
-LABELS = re.compile(r"Labels:{([^}]*)}")
-
-# Counters with pauses, bursts, resets and missed scrapes.
-STEPS_OF_A_SERIES = st.lists(
-    st.one_of(st.integers(0, 12), st.just(0), st.just(40), st.just("reset"), st.just("missed")),
-    min_size=STEPS,
-    max_size=STEPS,
-)
-
-
-def values(steps: list[int | str]) -> str:
-    value, texts = 0, []
-    for step in steps:
-        if step == "missed":
-            texts.append("stale" if texts and texts[-1] not in ("stale", "_") else "_")
-            continue
-        value = 0 if step == "reset" else value + int(step)
-        texts.append(str(value))
-    return " ".join(texts)
-
-
-def decided(scenario: Scenario, k: int) -> dict[str, list[dict[str, object]]]:
-    """What fires when, asked of promtool by expecting nothing: alert -> spells of one step, in unscaled time."""
-    with tempfile.TemporaryDirectory() as directory:
-        output = run(rule_groups(MANIFEST, k), [scenario], k, Path(directory))
-    found: dict[str, list[dict[str, object]]] = {}
-    for alert, time, got in GOT.findall(output):
-        for labels in LABELS.findall(got):
-            pairs = dict(re.findall(r'(\w+)="([^"]*)"', labels))
-            pairs.pop("alertname")
-            at = f"{parse_duration(time) * k}ms"
-            found.setdefault(alert, []).append({"labels": pairs, "from": at, "to": at})
-    return found
-
 
 @pytest.mark.parametrize("k", [12, 15])
 @settings(  # no shrinking: an example takes a quarter of a second
@@ -104,18 +64,14 @@ def decided(scenario: Scenario, k: int) -> dict[str, list[dict[str, object]]]:
 @given(first=STEPS_OF_A_SERIES, second=STEPS_OF_A_SERIES)
 def test_scaled_and_original_decide_alike(k: int, first: list[int | str], second: list[int | str]) -> None:
     series = [('x{i="a"}', values(first)), ('x{i="b"}', values(second))]
-    scenario = Scenario("any", STEP, STEP * (STEPS + 4), series, {})
-    original = decided(scenario, 1)
-    with tempfile.TemporaryDirectory() as directory:
-        told = replace(scenario, firing=original)
-        assert run(rule_groups(MANIFEST, k), [told], k, Path(directory)) == ""
+    assert difference(MANIFEST, scenario_of(series), k) == ""
 
 
 def test_the_comparison_would_notice() -> None:
     """The judge itself: most expressions fire in a lively scenario, and one unscaled range is found out."""
     lively: list[int | str] = [0, 5, 40, 3, "reset", 12, 12, 40, 0, 0] * 4
-    scenario = Scenario("lively", STEP, STEP * (STEPS + 4), [('x{i="a"}', values(lively))], {})
-    original = decided(scenario, 1)
+    scenario = scenario_of([('x{i="a"}', values(lively))])
+    original = decided(MANIFEST, scenario, 1)
     assert len(original) > len(EXPRESSIONS) * 0.6
     groups = rule_groups(MANIFEST, 15)
     counting = EXPRESSIONS.index("count_over_time(x[2m]) < 7.5")

@@ -17,11 +17,12 @@ from types import MappingProxyType
 from drills.cilium import metrics
 from drills.errors import DrillsError, WorldError
 from drills.lab import plan
-from drills.lab.agent import status
+from drills.lab.agent import shell, status
 from drills.lab.agent.book import Book, services_of, warm_up
 from drills.lab.agent.cluster import Cluster, Identities, Pod, address_of, labels_of_pod, pod_of
 from drills.lab.agent.compile import PolicyNumbers, compile_node
 from drills.lab.agent.debug import Debug
+from drills.lab.agent.encryption import Encryption
 from drills.lab.agent.health import Health
 from drills.lab.agent.node import NodeAgent
 from drills.lab.agent.observe import hubble
@@ -58,7 +59,8 @@ class Agents:
         self._store = store
         self._daemons = daemons or Daemons()
         numbers = PolicyNumbers()
-        self.nodes = {node: NodeAgent(node, self._daemons, numbers) for node in plan.NODES}
+        self._encryption = Encryption(store, self._daemons)
+        self.nodes = {node: NodeAgent(node, self._daemons, numbers, self._encryption) for node in plan.NODES}
         self._numbers = numbers
         self._book = Book()
         self._identities = Identities()
@@ -76,7 +78,8 @@ class Agents:
 
     async def start(self) -> None:
         """Bring up every node's agent and follow the API. WorldError if a node cannot be policed."""
-        await asyncio.gather(asyncio.to_thread(warm_up), *(agent.start() for agent in self.nodes.values()))
+        nodes = (agent.start() for agent in self.nodes.values())
+        await asyncio.gather(asyncio.to_thread(warm_up), self._encryption.start(), *nodes)
         await self._health.start()
         self._store.listen(self._changed)
         self._touch()
@@ -89,7 +92,7 @@ class Agents:
             with suppress(asyncio.CancelledError):
                 await self._task
         await self._health.stop()
-        await asyncio.gather(*(agent.stop() for agent in self.nodes.values()))
+        await asyncio.gather(self._encryption.stop(), *(agent.stop() for agent in self.nodes.values()))
 
     async def add_endpoint(self, pod: Obj) -> None:
         """Learn of a wired pod; returns when every node enforces what its identity means. WorldError if that fails."""
@@ -118,12 +121,18 @@ class Agents:
 
     def commands(self) -> Mapping[str, Builtin]:
         """What ``exec`` finds in an agent's container."""
-        debug = Debug(self.nodes, self._book)
+        debug = Debug(self.nodes, self._book, self._encryption)
 
         async def observe(node: str, argv: Sequence[str], io: ExecIO) -> int:
             return await hubble(self.nodes[node].observer.ring, argv, io)
 
-        return MappingProxyType({"hubble": observe, "cilium-dbg": debug.run, "cilium": debug.run})
+        own = {"hubble": observe, "cilium-dbg": debug.run, "cilium": debug.run}
+        return MappingProxyType({**shell.commands(self._encryption.state_of), **own})
+
+    @property
+    def notes(self) -> list[str]:
+        """What this machine keeps the agents from doing."""
+        return [self._encryption.note] if self._encryption.note else []
 
     # following
 
@@ -162,7 +171,7 @@ class Agents:
             log.warning("the agent of %s was restarted: its counters start again", node)
             self._agent_pods[node] = uid
             self.nodes[node].restart()
-            self._health.probe_now()
+            self._encryption.restart(node, self._health.probe_now)
             self._touch()  # gauges of what is in force anyway
 
     def _touch(self) -> int:

@@ -11,8 +11,10 @@ from typing import Any
 
 from drills.cilium.decide import EndpointPolicy
 from drills.cilium.labels import RESERVED
+from drills.lab.agent import encrypt_status
 from drills.lab.agent.book import Book
 from drills.lab.agent.cluster import Pod
+from drills.lab.agent.encryption import Encryption
 from drills.lab.agent.node import NodeAgent
 from drills.lab.runtime.builtin import ExecIO
 
@@ -23,9 +25,10 @@ VERSION = "Client: drills lab (Cilium-shaped)\nDaemon: drills lab (Cilium-shaped
 class Debug:
     """Answers for every node's agent."""
 
-    def __init__(self, nodes: Mapping[str, NodeAgent], book: Book) -> None:
+    def __init__(self, nodes: Mapping[str, NodeAgent], book: Book, encryption: Encryption) -> None:
         self._nodes = nodes
         self._book = book
+        self._encryption = encryption
 
     async def run(self, node: str, argv: Sequence[str], io: ExecIO) -> int:
         """Run ``cilium-dbg ...``; ``argv[0]`` is the command's name. Status 1 for what is not there."""
@@ -46,9 +49,10 @@ class Debug:
             case ["identity", "list"]:
                 await _print(io, _identities(agent), options, _identity_lines)
             case ["status"]:
-                await _print(io, _status(agent), options, lambda _: "Cilium:  Ok  drills lab\n")
+                found = {**_status(agent), "encryption": await self._encrypted(node)}
+                await _print(io, found, options, lambda _: "Cilium:  Ok  drills lab\n")
             case ["encrypt", "status"]:
-                await _print(io, {"mode": "Disabled"}, options, lambda _: "Encryption: Disabled\n")
+                await _print(io, await self._encrypted(node), options, encrypt_status.text)
             case ["version"]:
                 await io.write_out(VERSION.encode())
             case _:
@@ -68,6 +72,9 @@ class Debug:
             if all(any(each in (text, text.partition(":")[2]) for text in printable) for each in labels):
                 found.append(_endpoint(pod, policy, agent.revision, revision))
         return found
+
+    async def _encrypted(self, node: str) -> Json:
+        return encrypt_status.encryption(await self._encryption.status(node))
 
     def _policies(self) -> Json:
         valid = [each for each in self._book.imports.values() if each.policy is not None]
@@ -145,7 +152,6 @@ def _status(agent: NodeAgent) -> Json:
         "hubble": {"state": "Ok", "observer": {"max-flows": agent.observer.ring.capacity,
                                                "current-flows": len(agent.observer.ring)}},
         "proxy": {"redirects": agent.compiled.program.redirects},
-        "encryption": {"mode": "Disabled"},
     }  # fmt: skip
 
 

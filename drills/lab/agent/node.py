@@ -13,12 +13,14 @@ from aiohttp import web
 
 from drills.cilium import metrics
 from drills.cilium.decide import Policies
+from drills.cilium.metrics import Direction, DropReason
 from drills.errors import DrillsError
 from drills.lab import netns, plan
 from drills.lab.agent import exporter, nflog, nftables
 from drills.lab.agent.cluster import Cluster
 from drills.lab.agent.compile import Compiled, PolicyNumbers
 from drills.lab.agent.dns_proxy import DnsProxy
+from drills.lab.agent.encryption import Encryption
 from drills.lab.agent.envoy import Envoy
 from drills.lab.agent.observer import Observer
 from drills.lab.agent.program import NodeProgram
@@ -37,8 +39,9 @@ _PROXY_PORTS = dict(zip(plan.NODES, ("15100 23999", "24000 31999"), strict=True)
 class NodeAgent:
     """The agent of one node. `realise` is called by one task at a time."""
 
-    def __init__(self, node: str, daemons: Daemons, numbers: PolicyNumbers) -> None:
+    def __init__(self, node: str, daemons: Daemons, numbers: PolicyNumbers, encryption: Encryption) -> None:
         self.node = node
+        self._encryption = encryption
         self.observer = Observer(node, numbers)
         self.compiled = Compiled(NodeProgram(), {}, {})
         self.revision = 0  # of the policies, realised
@@ -158,6 +161,9 @@ class NodeAgent:
         counters = await asyncio.to_thread(exporter.read_counters, self.node)
         agent = self.observer.agent
         agent.packets(counters)
+        if unencrypted := await asyncio.to_thread(self._encryption.unencrypted, self.node):
+            labels = {"reason": DropReason.UNENCRYPTED_TRAFFIC.text, "direction": Direction.EGRESS.value}
+            agent.cilium.set(metrics.DROP_COUNT, unencrypted, **labels)
         for protocol, redirects in self.compiled.program.proxied().items():
             agent.cilium.set(metrics.PROXY_REDIRECTS, len(redirects), protocol_l7=protocol)
         states: list[str] = [policy.enforcement for policy in self.compiled.policies.values()]

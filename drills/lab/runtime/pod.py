@@ -132,10 +132,9 @@ class Pod:
 
     async def _live_on(self) -> None:
         self.publish()
-        if self.obj["spec"].get("hostNetwork"):
+        if self._on_host:
             self.facts.pod_ip = self.facts.host_ip
-        else:
-            await self._set_up()
+        await self._set_up()
         for container in self.init:
             if not await self._keep(container, self._init_policy()):
                 return
@@ -161,6 +160,10 @@ class Pod:
             await asyncio.sleep(RETRY)
 
     async def _set_up_once(self) -> None:
+        if self._on_host:
+            if not self._absent():
+                await self._make_sandbox()
+            return
         if self._wiring is None:
             self.facts.pod_ip = self.host.addresses.take()
             self._wiring = asyncio.create_task(asyncio.to_thread(topology.add_pod, self.netns, self.facts.pod_ip))
@@ -182,12 +185,16 @@ class Pod:
         volumes.write(shown, self.layout.volumes, claims, self.host.store.find)
         self.sandbox = await Sandbox.start(
             self.layout,
-            self.netns,
+            self.host.node if self._on_host else self.netns,  # a node's namespace has the node's name
             names.hostname_of(self.obj),
             files=names.files_of(self.obj, address),
             mounts=volumes.mounts_of(self.obj),
             shares=volumes.shares_of(self.obj, claims),
         )
+
+    @property
+    def _on_host(self) -> bool:
+        return bool(self.obj["spec"].get("hostNetwork"))
 
     def _absent(self) -> bool:
         """Whether no container of the pod is a process."""

@@ -201,6 +201,8 @@ def test_a_failing_receiver_shows_only_in_requests() -> None:
     assert failed_since((before,), (after,)) == 3
     assert failed_since((after,), (Deliveries("webhook", 0, 0, 1, 1),)) == 1
     assert undelivered(failed_requests=3)[0] == "receiver-failed"
+    assert undelivered(failed_requests=3, working=frozenset({"other"}))[0] == "receiver-failed"
+    assert undelivered(failed_requests=3, working=frozenset({"security"}))[0] == "unknown"  # others' failures
 
 
 def test_deduplicated_while_the_receiver_believes_that_it_fires() -> None:

@@ -83,6 +83,10 @@ def proof(counted: float | None, flows: int | None, *, partial: str = "") -> Pro
         (HELD, "up", proof(5000, 900), "held", ""),
         (HELD, "up", proof(900, 0, partial="f"), "held", ""),
         (HELD, "up", proof(0, 900, partial="c"), "held", ""),
+        # A counter is everybody's: alone it speaks for the attempts only where hardly any others are in it.
+        (HELD, "up", proof(990, None), "held", ""),
+        (HELD, "up", proof(991, None), "inconclusive", "991 by counter"),
+        (HELD, "up", proof(5000, 0, partial="f"), "inconclusive", "5000 by counter"),
         (HELD, "up", proof(899, None), "inconclusive", "899 by counter"),
         (HELD, "up", proof(None, 899), "inconclusive", "899 by flow"),
         (HELD, "up", proof(0, 0, partial="cf"), "inconclusive", "neither counters nor flows"),
@@ -165,6 +169,18 @@ def test_losing_events_never_turns_a_doubt_into_a_breach(case: Tally, control: C
     partial = replace(evidence, counter_partial=True, flows_partial=True)
     if judge_enforcement(case, control, partial).verdict == "breached":
         assert case.leaked
+
+
+@pytest.mark.parametrize(
+    ("case", "evidence", "verdict"),
+    [
+        (HELD, PROVEN, "inconclusive"),
+        (tally(leaked=1, denied=899), PROVEN, "breached"),
+        (HELD, proof(0, 0), "breached"),
+    ],
+)
+def test_a_doubt_prevents_held_and_hides_no_breach(case: Tally, evidence: Proof, verdict: EnforcementVerdict) -> None:
+    assert judge_enforcement(case, "up", evidence, "the policy changed").verdict == verdict
 
 
 def made(pattern: str) -> list[bool]:

@@ -335,6 +335,14 @@ def test_attempts_go_round_the_addresses(serve: Callable[[Handler], Server]) -> 
     assert by_number == {i: (f"127.0.0.{i % 2 + 1}", (None, "refused")[i % 2]) for i in range(4)}
 
 
+def test_a_name_must_resolve_even_where_addresses_are_given() -> None:
+    probe = Probe(host="nowhere.invalid", port=9, count=1, addresses=["127.0.0.1"])
+    assert probe.hear()["ready"]["error"]
+    probe.say({"go": True})
+    (attempt,), _ = probe.finish()
+    assert (attempt["phase"], attempt["error"]) == ("resolve", "unresolved")
+
+
 def test_the_proxy_of_the_environment_is_not_asked(
     serve: Callable[[Handler], Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:

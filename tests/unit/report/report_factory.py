@@ -13,10 +13,13 @@ from drills.engine.result import (
     Drill,
     Enforcement,
     FlowEvidence,
+    Inputs,
+    PolicyInput,
     Provenance,
     Quiet,
     Recovery,
     Result,
+    RuleInput,
     TargetSummary,
     Verdict,
 )
@@ -192,6 +195,73 @@ def aborted() -> Result:
         quiet=[Quiet(name="CiliumNodePathBroken", verdict="not-judged", reason="the drill was aborted")],
     )
     return result(one, verdict="aborted")
+
+
+def game_day() -> Result:
+    """Four drills, two of them side by side, with something of everything."""
+    leak = breached().model_copy(
+        update={
+            "denied": 899,
+            "leaked": 1,
+            "outcomes": {"http-403": 899, "http-200": 1},
+            "reason": "1 of 900 attempts got through",
+        }
+    )
+    dead = Control(
+        verdict="broken",
+        reason="only 60 of 180 control attempts succeeded",
+        attempts=180,
+        succeeded=60,
+        outcomes={"select": 60, "connect-timeout": 120},
+    )
+    drills = [
+        drill(),
+        drill(
+            "failed",
+            name="one-leak",
+            enforcement=leak,
+            alerts=[detected()],
+            quiet=[Quiet(name="CiliumNodePathBroken", verdict="noisy", reason="firing at two polls")],
+            recovery=Recovery(
+                verdict="not-restored", seconds=0.4, reason="pod frontend/drill-frontend-1 is still there"
+            ),
+        ),
+        later(
+            drill(
+                "inconclusive", name="database", enforcement=unknown(attempts=360), control=dead, quiet=[]
+            ).model_copy(update={"alerts": [unjudged("the attack itself is inconclusive: the control was broken")]}),
+        ),
+        later(
+            drill(
+                "failed",
+                name="unheard",
+                enforcement=held().model_copy(
+                    update={"attempts": 360, "denied": 360, "planned": 360, "outcomes": {"dns-refused": 360}}
+                ),
+                alerts=[missed()],
+                quiet=[],
+                collateral=[Collateral(name="KubePodCrashLooping", labels={"pod": "x"}, state="firing")],
+            ),
+        ),
+    ]
+    rule = RuleInput(
+        name="CiliumHTTPRequestsDenied",
+        original="sum(increase(cilium_policy_l7_denied_total[5m])) > 10",
+        evaluated="sum(increase(cilium_policy_l7_denied_total[20s])) > 10",
+        sha256="0" * 64,
+    )
+    policy = PolicyInput(
+        kind="CiliumNetworkPolicy", namespace="backend", name="api", uid="u", generation=2, valid=False, sha256="1" * 64
+    )
+    whole = result(*drills, verdict="failed")
+    provenance = whole.provenance.model_copy(update={"inputs": Inputs(rules=[rule], policies=[policy])})
+    return whole.model_copy(update={"finished_at": at(86), "provenance": provenance})
+
+
+def later(one: Drill) -> Drill:
+    """The same drill 43 s later."""
+    moments = ("started_at", "first_attempt_at", "last_attempt_at", "finished_at")
+    return one.model_copy(update={name: getattr(one, name) + timedelta(seconds=43) for name in moments})
 
 
 HOSTILE = "evil [bold red]PASSED[/] \x1b[2J\x1b]0;owned\x07\r\nadmin-path: passed \u202eedoc\u2066"

@@ -28,7 +28,7 @@ MAKERS = [
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_result_reads_back_as_it_was_written(make: Callable[[], Result], tmp_path: Path) -> None:
     written = files.write(make(), tmp_path / "new" / "out")
-    assert written == [tmp_path / "new/out/result.json", tmp_path / "new/out/junit.xml"]
+    assert written == [tmp_path / "new/out" / name for name in ("result.json", "junit.xml", "report.html")]
     assert files.read_result(written[0]) == make()
     assert files.read_result(tmp_path / "new/out") == make()
 
@@ -36,7 +36,7 @@ def test_a_result_reads_back_as_it_was_written(make: Callable[[], Result], tmp_p
 def test_only_whole_files_are_left_and_older_ones_replaced(tmp_path: Path) -> None:
     files.write(factory.passed(), tmp_path)
     files.write(factory.miss(), tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["junit.xml", "result.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["junit.xml", "report.html", "result.json"]
     assert files.read_result(tmp_path) == factory.miss()
     assert stat.S_IMODE((tmp_path / "result.json").stat().st_mode) == 0o600
 
@@ -82,6 +82,31 @@ def test_what_is_not_a_result_is_refused(tmp_path: Path, text: bytes | None, mes
         files.read_result(path)
 
 
+def test_reports_are_made_again_from_result_and_journal(tmp_path: Path) -> None:
+    written = files.write(factory.miss(), tmp_path)
+    before = {path.name: path.read_text() for path in written}
+    for path in written[1:]:
+        path.unlink()
+    assert files.again(tmp_path) == written[1:]
+    assert {path.name: path.read_text() for path in written} == before
+
+
+def test_reports_of_several_playbooks_are_made_again(tmp_path: Path) -> None:
+    files.write(factory.miss(), tmp_path / "one")
+    files.write(factory.passed(), tmp_path / "two")
+    files.write_summary([factory.miss(), factory.passed()], tmp_path)
+    made = [path.relative_to(tmp_path).as_posix() for path in files.again(tmp_path)]
+    assert made == ["one/junit.xml", "one/report.html", "two/junit.xml", "two/report.html"]
+
+
+def test_a_run_that_did_not_finish_has_no_report(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_text("")
+    with pytest.raises(InputError, match="that run did not finish"):
+        files.again(tmp_path)
+    with pytest.raises(InputError, match="elsewhere cannot be read: No such file"):
+        files.again(tmp_path / "elsewhere")
+
+
 def test_several_playbooks_have_a_summary(tmp_path: Path) -> None:
     path = files.write_summary([factory.passed(), factory.miss()], tmp_path)
     assert path == tmp_path / "summary.json"
@@ -109,7 +134,7 @@ CONTRACT: dict[str, Any] = {
 ADDED = {
     "target": {"name"},
     "drills.0": {"reasons", "startedAt", "firstAttemptAt", "lastAttemptAt", "finishedAt"},
-    "drills.0.enforcement": {"reason", "planned"},
+    "drills.0.enforcement": {"reason", "planned", "backends"},
     "drills.0.enforcement.evidence.0": {"partial"},
     "drills.0.enforcement.evidence.1": {"partial", "backends"},
     "drills.0.control": {"reason", "outcomes"},

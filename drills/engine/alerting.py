@@ -1,0 +1,240 @@
+"""What is said of each alert: asks Prometheus and Alertmanager, once, for what the verdicts still need.
+
+Detection is judged by what was there until the alert was notified, resolution by what was there afterwards. What can
+no longer be asked is *not judged*; it is never a failure and never a success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from alerts import life, whynot
+from alerts.alertmanager import ManagedAlert
+from alerts.delivery import decide_delivery, gather_delivery
+from alerts.life import Life
+from alerts.prometheus import LoadedRule, Prometheus
+from drills.engine import flags, lives, preflight
+from drills.engine.detection import AlertFacts, Stop, Times, judge_alert, judge_quiet
+from drills.engine.result import Alert, Collateral, Enforcement, Quiet
+from drills.engine.seen import Expected, Seen
+from drills.engine.verdict import ENOUGH
+from drills.engine.watch import Inputs, Snapshot, Sources, faults
+from drills.errors import DrillsError, WorldError
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What was polled from the baseline's begin to now, on which clock, and whether something cut it short."""
+
+    snapshots: tuple[Snapshot, ...]
+    time_lapse: float
+    aborted: str | None
+
+
+def judge(one: Expected, seen: Seen, enforcement: Enforcement, sources: Sources, period: Period) -> Alert:
+    """The verdict on an expected alert."""
+    facts = AlertFacts(
+        name=one.wanted.name,
+        within=one.spec.within,
+        resolves_within=one.spec.resolves_within,
+        attack_began=seen.attack_began,
+        attack_ended=seen.attack_ended,
+        time_lapse=period.time_lapse,
+        times=Times(),
+        bounds=None if one.watched is None else preflight.bound_seconds(one.watched, period.time_lapse),
+        active_before=one.wanted.name in seen.active_before,
+        unjudged=_unjudged(seen, enforcement, period),
+        stop=None,
+        expects_notice=sources.receiver is not None,
+    )
+    if seen.attack_began is None or not seen.attack:
+        return judge_alert(facts)
+    try:
+        return judge_alert(_lived(facts, one, seen, sources, period))
+    except WorldError as error:
+        found = faults(period.snapshots, _inputs(one, None, period))
+        known = (facts.unjudged,) if facts.unjudged else ()
+        return judge_alert(replace(facts, unjudged="; ".join((*known, *(found or (str(error),))))))
+
+
+def _unjudged(seen: Seen, enforcement: Enforcement, period: Period) -> str | None:
+    """Why no alert can be judged: no attack, or one that was not denied."""
+    if not seen.attack:
+        return f"no attack was made: {seen.lack or 'it was stopped before'}"
+    if enforcement.verdict == "inconclusive":
+        return f"the attack itself is inconclusive: {enforcement.reason}"
+    if enforcement.denied < ENOUGH * enforcement.attempts:
+        return f"only {enforcement.denied} of {enforcement.attempts} attempts were denied, and the alert counts denials"
+    if period.aborted is not None:
+        return f"the drill was stopped: {period.aborted}"
+    return None
+
+
+def _inputs(one: Expected, prometheus: Prometheus | None, period: Period) -> Inputs:
+    """What the alert stands on; without a Prometheus, what is known from before the attack. Raises WorldError."""
+    if one.rule is None:
+        return Inputs(None, lives.NOTHING, 0.5)
+    sources, blind = one.sources, False
+    if prometheus is not None and period.snapshots:
+        until = prometheus.now()
+        sources, blind = lives.sources_since(prometheus, one.rule, sources, period.snapshots[0].at, until)
+    return Inputs(one.wanted.name, sources, one.rule.interval_ms / 1000, blind)
+
+
+def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, period: Period) -> AlertFacts:
+    """The facts with the alert's life in them, and with the reason why it ended early if it did."""
+    prometheus, began = sources.prometheus, seen.attack_began or 0.0
+    until = prometheus.now()
+    if one.rule is None:
+        times, found = Times(), Life()
+    else:
+        times, found = lives.times(prometheus, one.rule, one.wanted, period.snapshots, began)
+    facts = replace(facts, times=times, active_before=facts.active_before or found.active_before)
+    inputs = _inputs(one, prometheus, period)
+    facts = _with_faults(facts, inputs, period)
+    if facts.unjudged is not None or facts.active_before:
+        return facts
+    if one.rule is not None:
+        window = (began, times.firing or until)
+        facts = replace(
+            facts,
+            gaps=lives.gaps(prometheus, one.rule, inputs.sources, found, period.snapshots, window),
+            flags=flags.of(prometheus, one.rule, seen, (began, until), fired=times.firing is not None),
+        )
+    if times.firing is None:
+        return replace(facts, stop=_why_not(one, found, (began, until), prometheus, period))
+    if facts.expects_notice and times.notified is None:
+        stop = _undelivered(one, (began, times.firing), sources, period)
+        if stop.at == "not-at-alertmanager" and (reloaded := _reloaded(period.snapshots)):
+            return replace(facts, unjudged=f"{reloaded}; {stop.reason}")
+        return replace(facts, stop=stop)
+    return facts
+
+
+def _reloaded(snapshots: Sequence[Snapshot]) -> str | None:
+    """A Prometheus that reads its configuration again has no Alertmanager until discovery tells (5 s, 2.42)."""
+    loaded = {one.process.last_config_time for one in snapshots if one.process is not None}
+    return "Prometheus loaded its configuration again during the drill" if len(loaded) > 1 else None
+
+
+def _with_faults(facts: AlertFacts, inputs: Inputs, period: Period) -> AlertFacts:
+    """What went wrong until the alert was told makes it unjudged; what went wrong later, only its resolution."""
+    found = faults(period.snapshots, inputs)
+    if found and facts.unjudged is not None:
+        return replace(facts, unjudged="; ".join((facts.unjudged, *found)))
+    told = facts.times.notified if facts.expects_notice else facts.times.firing
+    if not found:
+        return facts
+    if told is not None:
+        early = faults(tuple(one for one in period.snapshots if one.at <= told), inputs)
+        if not early:
+            return replace(facts, resolution_unjudged="; ".join(found))
+        found = early
+    return replace(facts, unjudged="; ".join(found))
+
+
+def _why_not(one: Expected, found: Life, window: tuple[float, float], prometheus: Prometheus, period: Period) -> Stop:
+    began, until = window
+    error = lives.rule_error(period.snapshots, one.wanted, began)
+    if error is not None:
+        return Stop("rule-error", f"evaluating {one.wanted.name} fails: {error}")
+    gathered = whynot.gather(
+        prometheus, one.wanted.name, one.wanted.labels, found, since=began, until=until, k=period.time_lapse
+    )
+    stopped = whynot.decide(gathered)
+    return Stop(stopped.at, stopped.reason)
+
+
+def _undelivered(one: Expected, window: tuple[float, float], sources: Sources, period: Period) -> Stop:
+    if sources.alertmanager is None:
+        return Stop("unknown", "no Alertmanager was named, so it cannot be asked why nothing was notified")
+    began, firing = window
+    managed = [
+        alert
+        for snapshot in period.snapshots
+        for alert in snapshot.managed_alerts(one.wanted.name, one.wanted.labels)
+        if alert.starts_at >= began
+    ]
+    notifications = period.snapshots[-1].notifications
+    before = [snapshot.deliveries for snapshot in period.snapshots if snapshot.at < began and snapshot.deliveries]
+    try:
+        facts = gather_delivery(
+            sources.prometheus,
+            sources.alertmanager,
+            one.wanted.name,
+            one.wanted.labels,
+            at=firing,
+            receiver=one.wanted.receiver,
+            managed=_telling(managed),
+            others=_everyone(period.snapshots),
+            before=before[-1] if before else (),
+            earlier=tuple(notice for notice in notifications if notice.received_at < began),
+            later=tuple(notice for notice in notifications if notice.received_at >= began),
+        )
+    except DrillsError as error:
+        return Stop("not-at-alertmanager", str(error))
+    stopped = decide_delivery(facts)
+    return Stop(stopped.at, stopped.reason)
+
+
+def _telling(managed: Sequence[ManagedAlert]) -> ManagedAlert | None:
+    """Of what the polls saw of an alert: the last time that something suppressed it, else the last time."""
+    suppressed = [one for one in managed if one.silenced_by or one.inhibited_by]
+    return next(reversed(suppressed or managed), None)
+
+
+def _everyone(snapshots: Sequence[Snapshot]) -> Mapping[str, ManagedAlert]:
+    return {one.fingerprint: one for snapshot in snapshots for one in snapshot.managed}
+
+
+def judge_quietness(one: Expected, seen: Seen, sources: Sources, period: Period) -> Quiet:
+    """The verdict on an alert that must not fire."""
+    if not seen.attack or seen.attack_began is None:
+        lack = f"no attack was made: {seen.lack or 'it was stopped before'}"
+        return judge_quiet(one.wanted.name, _before(one, seen), lack)
+    try:
+        inputs = _inputs(one, sources.prometheus, period)
+        noise = _noise(one, one.rule, seen.attack_began, sources.prometheus, period)
+    except WorldError:
+        inputs, noise = _inputs(one, None, period), None
+    lacks = list(faults(period.snapshots, inputs))
+    if (missing := lives.quiet_lack(sources.prometheus, one.rule, one.wanted.name)) is not None:
+        lacks.append(missing)
+    return judge_quiet(one.wanted.name, _before(one, seen) or noise, "; ".join(lacks) or None)
+
+
+def _before(one: Expected, seen: Seen) -> str | None:
+    if one.wanted.name not in seen.active_before:
+        return None
+    return "it was active before the attack, and still after the longest that the rule alone could keep it so"
+
+
+def _noise(one: Expected, rule: LoadedRule | None, began: float, prometheus: Prometheus, period: Period) -> str | None:
+    """When it fired since the attack began, by Prometheus's samples: a poll may miss a short firing."""
+    if rule is None:
+        return None
+    found = life.read(
+        prometheus, one.wanted.name, {}, since=began, until=prometheus.now(), interval_ms=rule.interval_ms
+    )
+    fired = [spell.firing_at for spell in found.spells if spell.firing_at is not None]
+    if not fired:
+        return None
+    after = max(0.0, min(fired) - began) * period.time_lapse
+    return f"it fired {after:.0f} s after the first attempt, though the playbook expects it to stay quiet"
+
+
+def collateral(named: Sequence[Expected], seen: Seen, period: Period) -> list[Collateral]:
+    """Every other alert that became active after the attack began."""
+    if seen.attack_began is None:
+        return []
+    known = {one.wanted.name for one in named}
+    found: dict[tuple[tuple[str, str], ...], Collateral] = {}
+    for snapshot in period.snapshots:
+        for alert in snapshot.everything_active():
+            if alert.name in known or alert.active_at < seen.attack_began:
+                continue
+            key = tuple(sorted(alert.labels.items()))
+            if key not in found or alert.state == "firing":
+                found[key] = Collateral(name=alert.name, labels=dict(alert.labels), state=alert.state)
+    return list(found.values())

@@ -1,0 +1,212 @@
+"""The attack of a drill with its control beside it, and what proves afterwards who denied it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from drills.engine import evidence
+from drills.engine.actors import Actors
+from drills.engine.attempts import Probe
+from drills.engine.events import Role
+from drills.engine.interrupt import Interrupt
+from drills.engine.journal import Journal
+from drills.engine.seen import Seen
+from drills.engine.target import Target
+from drills.engine.watch import Sources
+from drills.errors import WorldError
+from drills.inject.base import Attempt, Outcome, OutcomeKind, service_of
+from drills.inject.http import HttpJudge, probe_config
+from drills.kube import Agent
+from drills.playbook import Denied, HttpControl, HttpInjection
+
+WARM_UPS = 3  # control attempts before the baseline, until one succeeds
+WARM_UP_SECONDS = 1.0  # between two of them, on the wall
+START_TOGETHER = 0.3  # wall seconds from "go" to the first attempt, so that attack and control begin as one
+TELL_SECONDS = 0.25
+FLOWS_SECONDS = 1.0  # on the wall: how far the agents' logs may be behind
+AUDITED = 'sum by (enforcement) (cilium_policy_endpoint_enforcement_status{enforcement=~"audit-.*"}) > 0'
+
+Tell = Callable[[Role, Probe, int], None]
+
+
+class Attack:
+    """One attack; what it finds goes into ``seen``."""
+
+    def __init__(
+        self,
+        name: str,
+        injections: tuple[HttpInjection, HttpControl, tuple[Denied, ...]],
+        world: tuple[Target, Sources, Actors],
+        record: tuple[Seen, Journal],
+        interrupt: Interrupt,
+    ) -> None:
+        """``injections``: the attack, the control, the denials that are expected."""
+        self.name = name
+        self._injection, self._control, self._denied = injections
+        self._target, self._sources, self._actors = world
+        self._seen, self._journal = record
+        self._interrupt = interrupt
+        self._agents: frozenset[Agent] = frozenset()
+
+    def warm_up(self) -> bool:
+        """Whether the control succeeds at all, from the very pod that will make it; not counted."""
+        judge = HttpJudge(self._control)
+        self._look_up_target()
+        once = {"count": 1, "deadline": self._control.timeout + 1}
+        for number in range(WARM_UPS):
+            config = {**self._config("warm-up", self._control, scale=1.0), **once}
+            probe = self._probe(self._control, config, judge.control)
+            probe.ready()
+            probe.go()
+            probe.wait(self._control.timeout + 2)
+            probe.close()
+            self._journal.write("warm-up", drill=self.name, outcomes=probe.outcomes(), error=probe.error)
+            if any(one.outcome.kind is OutcomeKind.SUCCEEDED for one in probe.attempts()):
+                return True
+            self._seen.control += probe.attempts()
+            self._seen.control_error = probe.error
+            if number < WARM_UPS - 1 and self._interrupt.stop.wait(WARM_UP_SECONDS):
+                return False
+        return False
+
+    def run(self, begin: Callable[[], None], tell: Tell, stopped: Callable[[], bool]) -> None:
+        """Both probes to their end, or until ``stopped``; ``begin`` is called when they are ready."""
+        seen = self._seen
+        seen.control.clear()
+        self._look_before()
+        attack, control = self._attacker(), self._controller()
+        try:
+            attack.ready()
+            control.ready()
+            begin()
+            began = time.time() + START_TOGETHER
+            seen.attack_began = began
+            self._journal.write("attack", drill=self.name, attempts=self._injection.attempts)
+            attack.go(began)
+            control.go(began)
+            while not (attack.over() and control.over()) and not stopped():
+                attack.wait(TELL_SECONDS) and control.wait(TELL_SECONDS)
+                tell("attack", attack, self._injection.attempts)
+                tell("control", control, self._control.attempts)
+        finally:
+            attack.close()
+            control.close()
+            self._keep(attack, control)
+
+    def gather(self) -> None:
+        """Flows at once, because ring buffers forget; the counter once Prometheus has scraped it after the attack."""
+        seen = self._seen
+        told = (OutcomeKind.DENIED, OutcomeKind.POSSIBLY_REACHED)
+        denied = [one.attempt for one in seen.attack if one.outcome.kind in told]
+        if not denied or seen.attack_began is None:
+            return
+        clients = [(one.local_address, one.local_port) for one in denied]
+        until = time.monotonic() + FLOWS_SECONDS
+        while self._read_flows(seen.attack_began - 1, clients) and time.monotonic() < until:
+            if self._interrupt.hurry.wait(TELL_SECONDS):
+                break
+        self._count(len(denied))
+        if seen.flows is not None and seen.flows.count < len(clients):
+            self._read_flows(seen.attack_began - 1, clients)  # an agent that was behind has them now
+            self._note_lost()
+
+    def _read_flows(self, since: float, clients: Sequence[evidence.Client]) -> bool:
+        """Whether flows are still missing."""
+        try:
+            senders = [
+                word for address in sorted({one for one, _ in clients if one}) for word in ("--from-ip", address)
+            ]
+            found = self._target.cluster.hubble_flows(since, [*evidence.FLOW_FILTERS, *senders])
+            restarted = self._agents != frozenset(self._target.cluster.agents())
+        except WorldError as error:
+            self._journal.write("note", drill=self.name, text=f"Hubble's flows could not be read: {error}")
+            return False
+        self._seen.flows = evidence.flow_evidence(found, clients, restarted=restarted)
+        return self._seen.flows.count < len(clients)
+
+    def _count(self, denials: int) -> None:
+        seen = self._seen
+        scrape = self._sources.prometheus.config().scrape_interval_ms / 1000
+        until = time.time() + 2 * scrape + 1.0
+        seen.counter_after = evidence.read_after(
+            lambda: evidence.read(self._sources.prometheus, seen.counter),
+            seen.counter_before,
+            denials,
+            lambda: time.time() < until and not self._interrupt.hurry.wait(0.1),
+        )
+        self._note_lost()
+
+    def _note_lost(self) -> None:
+        seen = self._seen
+        before, after = seen.counter_before, seen.counter_after
+        if seen.flows is not None and before is not None and after is not None and after.lost > before.lost:
+            lost = max(seen.flows.lost, round(after.lost - before.lost))
+            seen.flows = seen.flows.model_copy(update={"lost": lost, "partial": True})
+
+    def _look_before(self) -> None:
+        """The target's pods, who guards them, and the numbers from which denials are counted."""
+        seen, cluster = self._seen, self._target.cluster
+        self._look_up_target()
+        self._agents = frozenset(cluster.agents())
+        seen.not_enforcing = tuple(self._not_enforcing())
+        seen.counter = evidence.counter_of(self._denied)
+        seen.counter_before = evidence.read(self._sources.prometheus, seen.counter)
+
+    def _look_up_target(self) -> None:
+        named = service_of(self._injection.host)
+        self._seen.service = None if named is None else self._target.cluster.service(*named)
+
+    def _not_enforcing(self) -> list[str]:
+        found = []
+        for backend in self._seen.service.backends if self._seen.service else ():
+            if backend.pod is None or self._seen.service is None:
+                continue
+            endpoint = self._target.cluster.endpoint(self._seen.service.namespace, backend.pod)
+            if endpoint is not None and not endpoint.enforcing["ingress"]:
+                found.append(f"no policy guards {endpoint.namespace}/{endpoint.name} (ingress is not enforced)")
+        try:
+            audited = self._sources.prometheus.query(AUDITED)
+        except WorldError:
+            return found
+        return found + [f"{one.value:g} endpoints are in {one.labels.get('enforcement')} mode" for one in audited]
+
+    def _attacker(self) -> Probe:
+        service = self._seen.service
+        judge = HttpJudge(self._injection, self._denied, backends=service is None or bool(service.backends))
+        config = self._config(f"{self.name}-attack", self._injection, scale=self._target.time_lapse)
+        return self._probe(self._injection, config, judge.attack)
+
+    def _controller(self) -> Probe:
+        config = self._config(f"{self.name}-control", self._control, scale=self._target.time_lapse)
+        return self._probe(self._control, config, HttpJudge(self._control).control)
+
+    def _config(self, name: str, injection: HttpInjection, *, scale: float) -> dict[str, Any]:
+        """To a Service's pods directly and in turn, so that each of them is judged; the name must resolve all the same.
+
+        Attack and control go to the same addresses. They must not go by different ones to the same pods, either: where
+        the Service's address is translated, its ports could clash with the others', and would be changed on the way.
+        """
+        config = probe_config(name, injection, scale=scale)
+        service = self._seen.service
+        if service is None or injection.host != self._injection.host or service.cluster_ip == "None":
+            return config
+        port = service.behind(injection.port)
+        if port is None:
+            return config
+        return config | {"addresses": [one.address for one in service.backends], "port": port}
+
+    def _probe(self, injection: HttpInjection, config: dict[str, Any], classify: Callable[[Attempt], Outcome]) -> Probe:
+        actor = self._actors.of(injection.source)
+        return Probe(self._target.cluster, (actor.namespace, actor.pod), config, classify)
+
+    def _keep(self, attack: Probe, control: Probe) -> None:
+        seen = self._seen
+        seen.attack, seen.control = attack.attempts(), control.attempts()
+        seen.attack_error, seen.control_error = attack.error, control.error
+        if seen.attack:
+            seen.attack_began = min(one.attempt.at for one in seen.attack)
+            seen.attack_ended = max(one.attempt.at for one in seen.attack)
+        for role, probe in (("attack", attack), ("control", control)):
+            self._journal.write("attempts", drill=self.name, role=role, outcomes=probe.outcomes(), error=probe.error)

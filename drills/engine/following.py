@@ -1,0 +1,142 @@
+"""The alerts of a drill while it runs: their rules, how far each has come, and the waits for them.
+
+All of it by the poll, and therefore a hint: verdicts take their times from Prometheus afterwards.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from alerts.prometheus import LoadedRule
+from drills.engine import preflight
+from drills.engine.events import Stage
+from drills.engine.interrupt import Interrupt
+from drills.engine.lives import Wanted, delivery_allowance, series_sources, stage
+from drills.engine.preflight import Waits
+from drills.engine.seen import Expected
+from drills.engine.target import Target
+from drills.engine.watch import Snapshot, Sources, Watch
+from drills.playbook import AlertExpectation, Drill
+
+Moved = Callable[[str, Stage], None]
+UNTOLD: tuple[Stage, ...] = ("firing", "at Alertmanager")  # where Alertmanager may hold an alert back
+
+
+class Following:
+    """The expected and quiet alerts of one drill."""
+
+    def __init__(
+        self, drill: Drill, target: Target, sources: Sources, watch: Watch, interrupt: Interrupt, moved: Moved
+    ) -> None:
+        """``moved`` is told of every alert that reaches another stage."""
+        self.expected: list[Expected] = []
+        self.quiet: list[Expected] = []
+        self.since = time.time()  # what fired before belongs to somebody else
+        self._drill = drill
+        self._target = target
+        self._sources = sources
+        self._watch = watch
+        self._interrupt = interrupt
+        self._moved = moved
+        self._stages: dict[str, Stage] = {}
+
+    def know_rules(self) -> None:
+        """Find the rule of every alert that the playbook names, and refuse times that could not work."""
+        rules = [rule for group in self._sources.prometheus.rules() for rule in group.rules]
+        scrape_ms = self._sources.prometheus.config().scrape_interval_ms
+        for spec in self._drill.expect.alerts:
+            one = self._expect(spec, Wanted(spec.name, spec.labels, spec.receiver), rules, scrape_ms)
+            if one.watched is not None:
+                preflight.check_times(self._drill, spec, one.watched, self._target.time_lapse)
+            self.expected.append(one)
+        for name in self._drill.expect.quiet:
+            spec = AlertExpectation.model_construct(name=name, labels={}, within=0.0)
+            self.quiet.append(self._expect(spec, Wanted(name, {}), rules, scrape_ms))
+
+    def _expect(self, spec: AlertExpectation, wanted: Wanted, rules: Sequence[LoadedRule], scrape_ms: int) -> Expected:
+        rule = preflight.rule_for(wanted.name, wanted.labels, rules)
+        return Expected(
+            spec=spec,
+            wanted=wanted,
+            rule=rule,
+            watched=None if rule is None else preflight.watched(rule, scrape_ms),
+            sources=series_sources(self._sources.prometheus, rule),
+            delivery=delivery_allowance(self._sources, wanted, rule),
+        )
+
+    def waits(self) -> Waits:
+        """The baseline that all of them need."""
+        return preflight.waits([one.watched for one in (*self.expected, *self.quiet) if one.watched is not None])
+
+    def at_rest(self) -> tuple[str, ...]:
+        """Wait until all are inactive and stay so; the names of those that do not."""
+        waits, stop = self.waits(), self._interrupt.stop
+        wanted = [(one.wanted.name, one.wanted.labels) for one in (*self.expected, *self.quiet)]
+
+        def quiet(now: Snapshot) -> bool:
+            known = now.answered and "alertmanager" not in now.problems
+            return known and not preflight.active_names(now, wanted)
+
+        if self._watch.wait(quiet, time.time() + waits.settle, stop):
+            self._watch.wait(lambda now: bool(preflight.active_names(now, wanted)), time.time() + waits.still, stop)
+        return preflight.active_names(self._watch.latest(), wanted)
+
+    def tell(self) -> None:
+        """Report each alert that has come further."""
+        newest = self._watch.latest()
+        if not newest.answered:
+            return  # nobody knows: an alert that cannot be asked for is not at rest, and not resolved
+        for one in (*self.expected, *self.quiet):
+            now = stage(newest, one.wanted, self.since)
+            if self._stages.get(one.wanted.name, "quiet") != now:
+                self._stages[one.wanted.name] = now
+                self._moved(one.wanted.name, now)
+
+    def observed_until(self, began: float) -> float:
+        """When to stop waiting: ``within`` of every alert, and a little longer to tell late from missed."""
+        return max(began + self._target.wall(one.spec.within) + self._grace(one) for one in self.expected)
+
+    def await_arrival(self, until: float, stopped: Callable[[], bool]) -> None:
+        """Wait until every expected alert was notified, or came as far as can be asked here."""
+        goal: tuple[Stage, ...] = ("notified", "resolved")
+        if self._sources.receiver is None:
+            goal = ("at Alertmanager", *goal) if self._sources.alertmanager else ("firing", "at Alertmanager", *goal)
+
+        def all_there(_: Snapshot) -> bool:
+            self.tell()
+            return all(self._stages.get(one.wanted.name) in goal for one in self.expected) or stopped()
+
+        if self._watch.wait(all_there, until, self._interrupt.stop) is None:
+            held = [one.delivery for one in self.expected if self._stages.get(one.wanted.name) in UNTOLD]
+            self._watch.wait(all_there, until + max(held, default=0.0), self._interrupt.stop)
+
+    def fired(self) -> list[Expected]:
+        """The alerts whose resolution is judged, and that fired."""
+        judged = [one for one in self.expected if one.spec.resolves_within is not None]
+        return [one for one in judged if self._stages.get(one.wanted.name, "quiet") not in ("quiet", "pending")]
+
+    def resolved_until(self, ended: float) -> float:
+        """When to stop waiting for those that fired to resolve."""
+        return max(
+            ended + self._target.wall(one.spec.resolves_within or 0.0) + self._grace(one) for one in self.fired()
+        )
+
+    def await_resolution(self, until: float) -> None:
+        """Wait until those that fired are inactive."""
+        fired = self.fired()
+
+        def all_gone(now: Snapshot) -> bool:
+            self.tell()
+            return now.answered and not any(now.active(one.wanted.name, one.wanted.labels) for one in fired)
+
+        self._watch.wait(all_gone, until, self._interrupt.stop)
+        margin = max(one.watched.timing.evaluation_of(one.watched.rule) for one in fired if one.watched) / 1000
+        self._interrupt.hurry.wait(3 * margin)  # so that the absence of samples is seen, too
+
+    def _grace(self, one: Expected) -> float:
+        """Wall seconds beyond ``within``: one scrape and two evaluations, and a second for the notification."""
+        if one.watched is None:
+            return 0.0
+        timing = one.watched.timing
+        return (timing.scrape_ms + 2 * timing.evaluation_of(one.watched.rule)) / 1000 + 1.0

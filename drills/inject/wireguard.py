@@ -1,0 +1,261 @@
+"""Faults in a node's WireGuard set-up: what to change and how to undo it, as data, and whether it worked. Pure.
+
+What an agent makes of each (CILIUM's sources, pkg/wireguard/agent): a changed public key replaces the peer on all other
+nodes, which closes the path; an annotation that is gone is ignored, and the path stays open; a device that is gone is a
+black hole until the agent starts again; a key file that is gone is made anew when the agent starts, with another key.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from drills.cilium.encryption import KEY_BYTES, PUBLIC_KEY, PUBLIC_KEY_ALIAS, WIREGUARD, Picture, is_key, published_in
+from drills.errors import WorldError
+from drills.kube.api import Obj
+from drills.kube.references import Reference
+from drills.playbook import WireguardInjection
+
+SHORTEST_SECONDS: Final = 15.0  # of the wall clock that a fault lasts: WireGuard's own timers are not scaled
+_RUN = re.compile(r"[a-z0-9-]{1,60}")
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Write an object as ``after``; undone by the object's before-image."""
+
+    object: Reference
+    before: Obj
+    after: Obj
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Delete an object; undone by its before-image."""
+
+    object: Reference
+    before: Obj
+
+
+@dataclass(frozen=True, slots=True)
+class HideKeyFile:
+    """Rename the private key's file in the agent's state directory, so that the agent finds none: it never leaves the
+    node. ``run`` is the end of its new name.
+    """
+
+    node: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDevice:
+    """Delete ``cilium_wg0``."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestartAgent:
+    """Delete the agent's pod and wait for its successor."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepairAgent:
+    """Put the key's file back, if ``run`` has hidden one, and restart the agent, which then sets up everything."""
+
+    node: str
+    run: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.run is not None and not _RUN.fullmatch(self.run):
+            raise ValueError(f"{self.run!r} names no run")
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreObject:
+    """Put an object back as it was; ``after`` is what it was changed to, None if it was deleted."""
+
+    object: Reference
+    before: Obj
+    after: Obj | None
+
+
+Change: TypeAlias = Replace | Remove | HideKeyFile | DeleteDevice | RestartAgent
+Undo: TypeAlias = RestoreObject | RepairAgent
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change. Its undo is written down before it; None where an earlier step's undo covers it."""
+
+    what: str
+    change: Change
+    undo: Undo | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A fault: its steps in order. ``key`` is the foreign public key that key-replaced publishes."""
+
+    injection: WireguardInjection
+    steps: tuple[Step, ...]
+    key: str = ""
+
+    @property
+    def closes(self) -> bool:
+        """Whether the path between the node and the others is closed while it lasts, as Cilium is written."""
+        return self.injection.fault in ("key-replaced", "device-deleted")
+
+    @property
+    def renews(self) -> bool:
+        """Whether it ends sessions, so that a handshake newer than the undo can be expected at once; where it does not,
+        the old session goes on and renews itself after two minutes of traffic.
+        """
+        return self.injection.fault in ("key-replaced", "device-deleted", "key-file-deleted")
+
+
+def fresh_key() -> str:
+    """A valid public key for which nobody has the private one."""
+    return base64.b64encode(os.urandom(KEY_BYTES)).decode()
+
+
+def plan(
+    injection: WireguardInjection, run: str, nodes: Mapping[str, Obj], secret: Obj | None = None, key: str | None = None
+) -> Plan:
+    """What a fault changes. ``nodes``: the CiliumNodes by name; ``secret``: the one that the injection names.
+
+    WorldError where the target is not one that the fault can be tried on.
+    """
+    if injection.node not in nodes:
+        raise WorldError(f"There is no CiliumNode {injection.node}; there are {', '.join(sorted(nodes)) or 'none'}")
+    if len(nodes) < 2:
+        raise WorldError("There is one node only: nothing is encrypted on it, and no WireGuard drill can be made")
+    node, name = nodes[injection.node], injection.node
+    match injection.fault:
+        case "key-replaced":
+            key = key or fresh_key()
+            return Plan(injection, (_publish(name, node, key),), key)
+        case "key-removed":
+            return Plan(injection, (_publish(name, node, None),))
+        case "key-file-deleted":
+            hide = Step(f"hide the private key of {name}", HideKeyFile(name, run), RepairAgent(name, run))
+            return Plan(injection, (hide, Step(f"restart the agent of {name}", RestartAgent(name), None)))
+        case "device-deleted":
+            return Plan(injection, (Step(f"delete cilium_wg0 of {name}", DeleteDevice(name), RepairAgent(name)),))
+        case "secret-deleted":
+            return Plan(injection, (_delete_secret(injection, secret),))
+
+
+def _publish(name: str, node: Obj, key: str | None) -> Step:
+    if not is_key(published_in(node)):
+        raise WorldError(f"CiliumNode {name} has no annotation {PUBLIC_KEY}: WireGuard is not in use there")
+    after = copy.deepcopy(node)
+    annotations = {k: v for k, v in after["metadata"]["annotations"].items() if k not in (PUBLIC_KEY, PUBLIC_KEY_ALIAS)}
+    if key is not None:
+        annotations[PUBLIC_KEY] = key
+    after["metadata"]["annotations"] = annotations
+    where = Reference("cilium.io/v2", "ciliumnodes", name)
+    what = f"replace the public key of {name}" if key is not None else f"remove the public key of {name}"
+    return Step(what, Replace(where, node, after), RestoreObject(where, node, after))
+
+
+def _delete_secret(injection: WireguardInjection, secret: Obj | None) -> Step:
+    named = injection.secret
+    if named is None or secret is None:
+        raise WorldError(f"There is no Secret {named}" if named is not None else "secret-deleted names no Secret")
+    metadata = secret["metadata"]
+    where = Reference("v1", "secrets", metadata["name"], metadata["namespace"])
+    return Step(f"delete Secret {named}", Remove(where, secret), RestoreObject(where, secret, None))
+
+
+class EffectState(StrEnum):
+    """Whether a fault is there."""
+
+    EFFECTIVE = "effective"
+    PENDING = "pending"  # not everywhere yet
+    HEALED = "healed"  # the agent, or somebody, has repaired it already
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """How far a fault is, with what was seen."""
+
+    state: EffectState
+    reason: str = ""
+
+
+def effect(plan: Plan, before: Picture, now: Picture, *, secret_there: bool = False) -> Effect:
+    """Whether a fault has taken effect, by what the nodes said ``before`` it and say ``now``.
+
+    This is not yet whether the path is closed: that, only probes tell.
+    """
+    name = plan.injection.node
+    was, is_ = before[name], now.get(name, before[name])
+    others = {node: keys for node, keys in now.items() if node != name}
+    match plan.injection.fault:
+        case "key-replaced":
+            if is_.published == was.published:
+                return Effect(EffectState.HEALED, f"CiliumNode {name} has its own key again")
+            return _followed(others, plan.key)
+        case "key-removed":
+            if is_.published:
+                return Effect(EffectState.HEALED, f"CiliumNode {name} has a key again")
+            return Effect(EffectState.EFFECTIVE, f"CiliumNode {name} has no key; agents ignore that")
+        case "key-file-deleted":
+            if is_.published == was.published or not is_.published:
+                return Effect(EffectState.PENDING, f"{name} has not published another key yet")
+            return _followed(others, is_.published)
+        case "device-deleted":
+            if is_.device is not None:
+                return Effect(EffectState.HEALED, f"{name} has its device")
+            return Effect(EffectState.EFFECTIVE, is_.encryption.message or f"{name} has no device")
+        case "secret-deleted":
+            if secret_there:
+                return Effect(EffectState.HEALED, f"Secret {plan.injection.secret} is there again")
+            return Effect(EffectState.EFFECTIVE, f"Secret {plan.injection.secret} is gone")
+
+
+def _followed(others: Picture, key: str) -> Effect:
+    late = [node for node, keys in others.items() if keys.device is None or keys.device.peer(key) is None]
+    if late:
+        return Effect(EffectState.PENDING, f"not known yet on {', '.join(sorted(late))}")
+    return Effect(EffectState.EFFECTIVE, f"every other node has the peer {key[:8]}...")
+
+
+def missing_after(plan: Plan, before: Picture, now: Picture, undone_at: float) -> list[str]:
+    """What a repaired set-up still lacks: sentences; none once it is as before.
+
+    ``undone_at``: Unix time by the nodes' clock.
+    """
+    return [
+        *(f"{node} is not there" for node in before.keys() - now.keys()),
+        *(text for node in sorted(before.keys() & now.keys()) for text in _lacks(plan, node, before, now, undone_at)),
+    ]
+
+
+def _lacks(plan: Plan, node: str, before: Picture, now: Picture, undone_at: float) -> list[str]:
+    keys, device = now[node], now[node].device
+    found = []
+    if keys.published != before[node].published:
+        found.append(f"CiliumNode {node} does not have the public key that it had")
+    if keys.encryption.mode != WIREGUARD or device is None:
+        return [*found, f"{node} has no WireGuard device ({keys.encryption.message or keys.encryption.mode})"]
+    if device.public_key != keys.published:
+        found.append(f"the device of {node} has another key than its CiliumNode")
+    if len(device.peers) != len(now) - 1:
+        found.append(f"{node} has {len(device.peers)} peers, not {len(now) - 1}")
+    for other in sorted(now.keys() - {node}):
+        peer = device.peer(now[other].published)
+        if peer is None:
+            found.append(f"{node} does not have {other} with its published key")
+        elif plan.renews and plan.injection.node in (node, other) and (peer.handshake or 0.0) <= undone_at:
+            found.append(f"{node} has had no handshake with {other} since the undo")
+    return found

@@ -1,0 +1,234 @@
+"""Between a right rule and the one who must be told: Alertmanager that swallows, mutes and delays, and a Prometheus,
+its rules and its targets that change while they are being judged. One lab, two runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import requests
+from conftest import Ended, Lab
+from lies_support import LIES, Inside, Running, alert_of, drill_of, lab_with, quiet_of, verdict
+
+pytestmark = pytest.mark.lab
+
+HERE = LIES / "delivery"
+NO_HUBBLE_OF_W1 = """
+add table inet lies
+add chain inet lies out { type filter hook output priority 0; }
+add rule inet lies out ip daddr 172.18.0.11 tcp dport 9965 reject with tcp reset
+"""
+# One process, lest it last into the next drill; the first attempt comes 0.3 s after the journal's "attack".
+OTHERS = 'sleep 0.5; curl -s "http://http-api.backend/admin?[1-200]" > /dev/null'
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    manifests = [HERE / name for name in ("alertmanager.yaml", "rules.yaml", "disturbed-rules.yaml")]
+    with lab_with(tmp_path_factory.mktemp("delivery"), "lies-delivery", *manifests) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def inside(lab: Lab) -> Iterator[Inside]:
+    found = Inside(lab)
+    yield found
+    lab.drills("lab", "down")
+    found.close()
+
+
+def soon(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def post(inside: Inside, what: str, body: Any) -> None:
+    requests.post(f"{inside.alertmanager}/api/v2/{what}", json=body, timeout=5).raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def delivery(lab: Lab, inside: Inside, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, dict[str, Any]]:
+    """The first run. The groups of ToldAlready and GroupThere are there already, from alerts that are over."""
+    out = tmp_path_factory.mktemp("out") / "delivery"
+    matcher = {"name": "alertname", "value": "Silenced", "isRegex": False, "isEqual": True}
+    silence = {"matchers": [matcher], "startsAt": soon(0), "endsAt": soon(600)}
+    post(inside, "silences", {**silence, "createdBy": "ann", "comment": "noisy since Tuesday"})
+    running = Running(lab, HERE / "playbook.yaml", out)
+    running.until("delivery", "phase", phase="prepare")
+    told = {"alertname": "ToldAlready", "team": "a"}, {"alertname": "Neighbour", "team": "b"}
+    post(inside, "alerts", [{"labels": labels, "endsAt": soon(0.4)} for labels in told])
+    return running.ended(), lab.drills.result(out)
+
+
+@pytest.fixture
+def told(delivery: tuple[Ended, dict[str, Any]]) -> dict[str, Any]:
+    return drill_of(delivery[1], "delivery")
+
+
+def test_what_is_not_delivered_is_a_failure(delivery: tuple[Ended, dict[str, Any]], told: dict[str, Any]) -> None:
+    ended, result = delivery
+    assert (ended.status, result["verdict"]) == (1, "failed"), ended.out
+    assert told["enforcement"]["verdict"] == "held"
+    assert alert_of(told, "Delivered")["verdict"] == "detected"
+
+
+def test_a_silence_is_named_with_its_author_and_comment(told: dict[str, Any]) -> None:
+    alert = alert_of(told, "Silenced")
+    assert verdict(alert) == ("undelivered", "silenced")
+    assert 'by ann: "noisy since Tuesday"' in alert["reason"]
+    assert (alert["atAlertmanagerAt"] is not None, alert["notifiedAt"]) == (True, None)
+
+
+def test_an_inhibition_names_the_alert_that_inhibits(told: dict[str, Any]) -> None:
+    alert = alert_of(told, "Inhibited")
+    assert verdict(alert) == ("undelivered", "inhibited")
+    assert "inhibited by Inhibitor" in alert["reason"]
+    assert alert_of(told, "Inhibitor")["verdict"] == "detected"
+
+
+def test_a_route_muted_by_time_shows_active_and_sends_nothing(told: dict[str, Any]) -> None:
+    alert = alert_of(told, "TimeMuted")
+    assert verdict(alert) == ("undelivered", "time-muted")
+    assert "muted by time now: always" in alert["reason"]
+    assert alert["atAlertmanagerAt"] is not None
+
+
+def test_a_receiver_without_integrations_swallows(told: dict[str, Any]) -> None:
+    alert = alert_of(told, "Swallowed")
+    assert verdict(alert) == ("undelivered", "wrong-receiver")
+    assert "routed to nobody, which sends to nothing" in alert["reason"]
+
+
+def test_another_receiver_than_the_one_expected(told: dict[str, Any]) -> None:
+    alert = alert_of(told, "Misrouted")
+    assert verdict(alert) == ("undelivered", "wrong-receiver")
+    assert "routed to elsewhere, not to security" in alert["reason"]
+
+
+def test_a_webhook_that_answers_500_is_seen_by_its_failed_requests(told: dict[str, Any]) -> None:
+    alert = alert_of(told, "ReceiverFails")
+    assert verdict(alert) == ("undelivered", "receiver-failed")
+    assert "tries to notify failed since the attack began" in alert["reason"]
+
+
+def test_told_before_and_not_yet_resolved_is_not_told_again(told: dict[str, Any]) -> None:
+    alert = alert_of(told, "ToldAlready")
+    assert verdict(alert) == ("undelivered", "deduplicated")
+    assert "not told again before group_interval" in alert["reason"]
+
+
+def test_a_group_that_exists_already_delays_within_the_bound(told: dict[str, Any]) -> None:
+    alert = alert_of(told, "GroupThere")
+    assert (alert["verdict"], alert["stoppedAt"]) == ("detected", None)
+    waited = datetime.fromisoformat(alert["notifiedAt"]) - datetime.fromisoformat(alert["firingAt"])
+    assert waited > timedelta(seconds=2)  # beyond `within` and its grace: group_interval is 12 s on this clock
+
+
+@pytest.fixture(scope="module")
+def disturbed(
+    lab: Lab, inside: Inside, delivery: object, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Ended, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("out") / "disturbed"
+    running = Running(lab, HERE / "disturbed.yaml", out)
+    with ThreadPoolExecutor() as hands:
+        running.until("meddled", "attack")
+        work = [
+            hands.submit(lab.kubectl, "exec", "-n", "frontend", "deploy/frontend", "--", "sh", "-c", OTHERS),
+            hands.submit(inside.filter, NO_HUBBLE_OF_W1),
+        ]
+        for alert in ("Removed", "Shared"):  # a reload makes Prometheus forget its Alertmanagers for some seconds
+            running.until("meddled", "alert", alert=alert, stage="notified")
+        work.append(hands.submit(patch_rule, lab))
+        lab.kubectl("delete", "prometheusrule", "-n", "monitoring", "removed")
+        for one in work:
+            one.result()
+    running.until("meddled", "verdict")
+    inside.filter("delete table inet lies")
+    running.until("stalled", "attack")
+    time.sleep(0.6)
+    inside.stall(0.7)
+    running.until("restarted-after", "phase", detail="waiting for the alerts to resolve")
+    inside.kill()
+    inside.start()
+    running.until("restarted", "attack")
+    inside.kill()
+    inside.start()
+    running.until("killed", "attack")
+    inside.kill()
+    return running.ended(), lab.drills.result(out)
+
+
+def patch_rule(lab: Lab) -> None:
+    wrong = '[{"op": "replace", "path": "/spec/groups/0/rules/0/expr", "value": "sum(up) > 10"}]'
+    lab.kubectl("patch", "prometheusrule", "-n", "monitoring", "patched", "--type=json", "-p", wrong)
+
+
+@pytest.fixture
+def meddled(disturbed: tuple[Ended, dict[str, Any]]) -> dict[str, Any]:
+    return drill_of(disturbed[1], "meddled")
+
+
+def test_what_cannot_be_judged_is_inconclusive(disturbed: tuple[Ended, dict[str, Any]]) -> None:
+    ended, result = disturbed
+    assert (ended.status, result["verdict"]) == (3, "inconclusive"), ended.out
+    assert {drill["verdict"] for drill in result["drills"]} == {"inconclusive"}
+
+
+def test_rule_reloaded_with_another_expression_is_not_judged(meddled: dict[str, Any]) -> None:
+    alert = alert_of(meddled, "Patched")
+    assert verdict(alert) == ("not-judged", None)
+    assert "the rule Patched was changed during the drill" in alert["reason"]
+
+
+def test_target_lost_is_not_judged_where_the_rule_stands_on_it(meddled: dict[str, Any]) -> None:
+    alert = alert_of(meddled, "HubbleFed")
+    assert verdict(alert) == ("not-judged", None)
+    assert "scrape target down during the drill: hubble 172.18.0.11:9965" in alert["reason"]
+    assert alert_of(meddled, "Shared")["verdict"] == "detected"  # it stands on others
+
+
+def test_others_denials_that_would_have_done_make_it_unattributed(meddled: dict[str, Any]) -> None:
+    alert = alert_of(meddled, "Shared")
+    assert (alert["verdict"], alert["flags"]) == ("detected", ["unattributed"])
+
+
+def test_resolved_because_the_rule_was_removed_is_not_resolution(meddled: dict[str, Any]) -> None:
+    alert = alert_of(meddled, "Removed")
+    assert (alert["verdict"], alert["resolution"], alert["resolvedAt"]) == ("detected", "not-judged", None)
+    assert "whether it resolved cannot be judged: the rule Removed was not loaded all the time" in alert["reason"]
+
+
+def test_late_for_want_of_scrapes_is_not_judged(disturbed: tuple[Ended, dict[str, Any]]) -> None:
+    alert = alert_of(drill_of(disturbed[1], "stalled"), "Slow")
+    assert verdict(alert) == ("not-judged", None)
+    assert alert["detectionSeconds"] > alert["withinSeconds"]
+    assert "missed during the drill: scrapes of" in alert["reason"] or "scrape target down" in alert["reason"]
+
+
+def test_resolved_because_prometheus_died_is_not_resolution(disturbed: tuple[Ended, dict[str, Any]]) -> None:
+    alert = alert_of(drill_of(disturbed[1], "restarted-after"), "Lasting")
+    assert (alert["verdict"], alert["resolution"], alert["resolvedAt"]) == ("detected", "not-judged", None)
+    assert "whether it resolved cannot be judged: " in alert["reason"]
+    assert "Prometheus restarted during the drill" in alert["reason"]
+
+
+def test_prometheus_restarted_is_not_judged(disturbed: tuple[Ended, dict[str, Any]]) -> None:
+    drill = drill_of(disturbed[1], "restarted")
+    alert, quiet = alert_of(drill, "Fresh"), quiet_of(drill, "Calm")
+    assert verdict(alert) == ("not-judged", None)
+    assert quiet["verdict"] == "not-judged"
+    for one in (alert, quiet):
+        assert "Prometheus restarted during the drill" in one["reason"]
+
+
+def test_prometheus_gone_is_not_judged(disturbed: tuple[Ended, dict[str, Any]]) -> None:
+    drill = drill_of(disturbed[1], "killed")
+    alert, quiet = alert_of(drill, "Fresh"), quiet_of(drill, "Calm")
+    assert (alert["verdict"], alert["resolution"]) == ("not-judged", "not-judged")
+    assert quiet["verdict"] == "not-judged"
+    for one in (alert, quiet):
+        assert "Prometheus no longer answers" in one["reason"]

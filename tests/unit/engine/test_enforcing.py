@@ -1,0 +1,141 @@
+"""What makes a denial prove nothing, and what a reader is told of it; readiness; evidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from drills.cilium.flow import parse_all
+from drills.engine import enforcing, evidence
+from drills.engine.actors import lacks
+from drills.engine.attempts import Classified
+from drills.engine.evidence import Reading
+from drills.engine.result import PolicyInput
+from drills.engine.seen import Seen
+from drills.inject.base import Attempt, Outcome, OutcomeKind
+from drills.kube import Backend, Endpoint, Flows, Policy, Service
+from drills.playbook import Drill, Playbook, load
+
+PLAYBOOK = Path(__file__).parents[3] / "playbooks" / "admin-path.yaml"
+POLICY = PolicyInput(
+    kind="CiliumNetworkPolicy", namespace="backend", name="api", uid="u1", generation=1, valid=True, sha256="a"
+)
+
+
+@pytest.fixture(scope="module")
+def playbook() -> Playbook:
+    return load(PLAYBOOK)
+
+
+@pytest.fixture(scope="module")
+def drill(playbook: Playbook) -> Drill:
+    return playbook.drills[0]
+
+
+def attempt(number: int, *, address: str = "10.0.0.1", error: str | None = None, connect: float = 0.001) -> Attempt:
+    phase = "connect" if error else "receive"
+    return Attempt(
+        i=number, at=float(number), lag=0.0, address=address, port=80, local_address="10.0.0.9", local_port=number,
+        phase=phase, error=error, status=None if error else 403, seconds={"connect": connect},
+    )  # fmt: skip
+
+
+def denied(number: int, **changes: object) -> Classified:
+    name = "connect-timeout" if "error" in changes else "http-403"
+    return Classified(attempt(number, **changes), Outcome(OutcomeKind.DENIED, name))  # type: ignore[arg-type]
+
+
+def succeeded(connect: float) -> Classified:
+    return Classified(attempt(0, connect=connect), Outcome(OutcomeKind.SUCCEEDED, "http-200"))
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ([POLICY], None),
+        ([POLICY.model_copy(update={"valid": False, "revisions": {"n": 9}})], None),
+        ([POLICY.model_copy(update={"generation": 2})], "CiliumNetworkPolicy backend/api was changed"),
+        ([POLICY.model_copy(update={"sha256": "b"})], "CiliumNetworkPolicy backend/api was changed"),
+        ([POLICY.model_copy(update={"uid": "u2"})], "CiliumNetworkPolicy backend/api was replaced"),
+        ([], "CiliumNetworkPolicy backend/api was removed"),
+        ([POLICY, POLICY.model_copy(update={"name": "new"})], "CiliumNetworkPolicy backend/new was added"),
+    ],
+)
+def test_policies_at_both_ends(after: list[PolicyInput], said: str | None) -> None:
+    found = enforcing.changed([POLICY], after)
+    assert found is None if said is None else said in str(found)
+
+
+def test_only_policies_that_can_select_an_end_of_the_attack_matter(playbook: Playbook, drill: Drill) -> None:
+    assert enforcing.concerned(playbook, drill) == {"", "backend", "frontend"}
+    elsewhere = POLICY.model_copy(update={"namespace": "elsewhere", "valid": False, "message": "no"})
+    seen = Seen(started=0.0, concerned=frozenset({"", "backend"}), policies=[elsewhere], policies_after=[])
+    reason = enforcing.enforcement(drill, seen, enforcing.control(drill, seen)).reason
+    assert "elsewhere" not in reason
+    seen.concerned = None
+    reason = enforcing.enforcement(drill, seen, enforcing.control(drill, seen)).reason
+    assert "elsewhere/api is not valid: no" in reason
+    assert "elsewhere/api was removed" in reason
+
+
+@pytest.mark.parametrize(
+    ("timeout", "slowest", "short"), [(5.0, 0.01, False), (5.0, 0.5, False), (5.0, 0.6, True), (0.5, 0.001, True)]
+)
+def test_silence_needs_a_timeout_that_a_slow_path_cannot_explain(
+    drill: Drill, timeout: float, slowest: float, short: bool
+) -> None:
+    injection = drill.inject.http
+    assert injection is not None
+    inject = drill.inject.model_copy(update={"http": injection.model_copy(update={"timeout": timeout})})
+    spec = drill.model_copy(update={"inject": inject})
+    control = [succeeded(0.001)] * 98 + [succeeded(slowest)] * 2
+    seen = Seen(started=0.0, attack=[denied(1, error="timeout")], control=control)
+    assert (enforcing.short_timeout(spec, seen) is not None) == short
+    seen.attack = [denied(1)]
+    assert enforcing.short_timeout(spec, seen) is None, "an answer is no silence"
+
+
+def test_each_backend_has_its_own_outcomes(drill: Drill) -> None:
+    backends = (Backend("10.0.0.1", "one", None), Backend("10.0.0.2", "two", None))
+    leak = Classified(attempt(2, address="10.0.0.2"), Outcome(OutcomeKind.LEAKED, "http-200"))
+    seen = Seen(started=0.0, attack=[denied(1), leak, denied(3)])
+    seen.service = Service("backend", "api", "10.96.0.7", False, backends)
+    found = enforcing.enforcement(drill, seen, enforcing.control(drill, seen))
+    assert found.verdict == "breached"
+    assert found.backends == {"one": {"http-403": 2}, "two": {"http-200": 1}}
+    assert "one 0 of 2 leaked, two 1 of 1 leaked" in found.reason
+
+
+def test_a_counter_of_requests_says_nothing_of_silence(drill: Drill) -> None:
+    reading = Reading(0.0, frozenset({("agent", 1.0)}))
+    seen = Seen(started=0.0, attack=[denied(1, error="timeout")], counter_before=reading, counter_after=reading)
+    assert enforcing.enforcement(drill, seen, enforcing.control(drill, seen)).evidence == []
+    seen.counter = evidence.PACKETS_DENIED
+    assert len(enforcing.enforcement(drill, seen, enforcing.control(drill, seen)).evidence) == 1
+
+
+def test_one_attempt_is_one_flow_however_often_its_packets_were_dropped() -> None:
+    drop = (
+        '{"flow":{"verdict":"DROPPED","drop_reason_desc":"POLICY_DENIED","uuid":"%d","Type":"L3_L4",'
+        '"IP":{"source":"10.0.0.9","destination":"10.0.0.1"},"l4":{"TCP":{"source_port":%d,"destination_port":80}}}}'
+    )
+    said = parse_all([drop % (1, 11), drop % (2, 11), drop % (3, 12), drop % (4, 99)])
+    found = Flows(tuple(one.flow for one in said if one.flow), 0, ("n",), {})
+    shown = evidence.flow_evidence(found, [("10.0.0.9", 11), ("10.0.0.9", 12), ("10.0.0.9", 13)])
+    assert (shown.count, shown.partial) == (2, False)
+    assert evidence.flow_evidence(found, [], restarted=True).partial
+    assert evidence.flow_evidence(replace(found, overwritten=("n",)), []).partial
+
+
+def test_what_is_not_ready_is_said_in_one_sentence() -> None:
+    policy = Policy("CiliumNetworkPolicy", "backend", "api", "u", 1, None, "", {}, "")
+    ready = Endpoint("frontend", "drill", 300, "ready", "10.0.0.9", 4)
+    assert lacks([policy], {"a": ready}) == "CiliumNetworkPolicy backend/api has not been validated yet"
+    valid = replace(policy, valid=True, revisions={"n": 5})
+    assert lacks([valid], {"a": ready}) == "the endpoint of a has realised revision 4 of 5"
+    assert lacks([valid], {"a": None}) == "the drill pod of a has no ready endpoint"
+    assert lacks([valid], {"a": replace(ready, state="regenerating", revision=5)}) is not None
+    assert lacks([valid], {"a": replace(ready, revision=5)}) is None
+    assert lacks([replace(policy, valid=False)], {"a": ready}) is None, "an invalid policy is never realised"

@@ -1,0 +1,80 @@
+"""What keeps an alert from being judged: every fault of a period, by the polls that saw it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from alerts.prometheus import LoadedRule, RuntimeInfo
+from drills.engine.watch import ClockReading, Inputs, Snapshot, faults
+
+RULE = LoadedRule(
+    name="Denied",
+    query="sum(increase(x[5m])) > 10",
+    for_ms=60_000,
+    keep_firing_ms=0,
+    labels={},
+    annotations={},
+    state="inactive",
+    health="ok",
+    last_error="",
+    last_evaluation=1.0,
+    evaluation_seconds=0.001,
+    alerts=(),
+    group="g",
+    file="f",
+    interval_ms=1000,
+)
+AGENT = ("cilium-agent", "w1")
+GOOD = Snapshot(
+    at=0.0,
+    rules=(RULE,),
+    up={AGENT: True, ("hubble", "w1"): True},
+    clock=ClockReading(0.0, 0.01),
+    process=RuntimeInfo(start_time=1.0, reload_success=True, last_config_time=1.0, series=1),
+)
+INPUTS = Inputs("Denied", frozenset({AGENT}), interval=1.0)
+
+
+def period(*changes: dict[str, Any], inputs: Inputs = INPUTS) -> tuple[str, ...]:
+    return faults(tuple(replace(GOOD, at=float(at), **change) for at, change in enumerate(changes)), inputs)
+
+
+def silent(seconds: int) -> list[dict[str, Any]]:
+    return [{"problems": {"prometheus": "no answer"}, "rules": (), "up": {}, "clock": None}] * seconds
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ([{}, {}], None),
+        ([{}, *silent(3), {}], None),  # two evaluations of patience
+        ([{}, *silent(4), {}], "Prometheus did not answer during the drill"),
+        ([{}, *silent(1)], "Prometheus no longer answers"),
+        ([{}, {"process": replace(GOOD.process, start_time=2.0)}], "Prometheus restarted"),  # type: ignore[type-var]
+        ([{}, {"up": {AGENT: False}}, {}], "scrape target down during the drill: cilium-agent w1"),
+        ([{}, {"up": {}}], "scrape target down"),
+        ([{}, {"up": {AGENT: True, ("hubble", "w1"): False}}], None),  # the rule does not stand on it
+        ([{}, {"rules": (replace(RULE, query="sum(up) > 1"),)}], "the rule Denied was changed"),
+        ([{}, {"rules": (replace(RULE, for_ms=0),)}, {}], "the rule Denied was changed"),
+        ([{}, {"rules": ()}], "the rule Denied was not loaded all the time"),
+        ([{"clock": ClockReading(1.5, 0.1)}], "are 1.40 s apart, more than one evaluation (1 s)"),
+        ([{"clock": ClockReading(-1.5, 0.1)}], "1.40 s apart"),
+        ([{"clock": ClockReading(1.5, 0.6)}], None),  # the answer took so long that it may be the question's time
+        ([{"clock": ClockReading(0.9, 0.0)}], None),
+        ([], "no poll was made"),
+    ],
+)
+def test_faults_of_a_period(changes: list[dict[str, Any]], found: str | None) -> None:
+    told = period(*changes)
+    assert len(told) == (found is not None), told
+    assert found is None or found in told[0]
+
+
+def test_series_that_never_existed_may_have_been_any_lost_targets() -> None:
+    lost = [{}, {"up": {AGENT: True, ("hubble", "w1"): False}}]
+    blind = replace(INPUTS, blind=True)
+    assert period(*lost, inputs=blind) == ("scrape target down during the drill: hubble w1",)
+    assert period(lost[1], lost[1], inputs=blind) == ()  # it had been down before
