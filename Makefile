@@ -13,10 +13,10 @@ drill: $(VENV)/.installed system
 	$(BIN)/drills run playbooks/admin-path.yaml --lab
 
 test: $(VENV)/.installed system browser
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 unit: $(VENV)/.installed
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n 2 tests/unit
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

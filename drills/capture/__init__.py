@@ -8,6 +8,6 @@ nothing of ours. JSON lines on standard input and output. The first line is the 
   that no node takes it for its own and no pod ever gets it), and
 - to every other node a datagram by the node's own routes: the way between the nodes must be a watched one.
 
-Every second it says what it has counted; at the end of its input, the last time, with samples. Without a mark seen
-before and after, and with packets lost in the kernel, a count of zero proves nothing.
+Every second it says what it has counted; at ``{"end": true}`` or the end of its input everything, with samples. Without
+a mark seen before and after, and with packets lost in the kernel, a count of zero proves nothing.
 """

@@ -54,22 +54,31 @@ def until(capture: Capture, moment: float, done: Callable[[], bool], words: Inpu
     return []
 
 
+def finish(capture: Capture) -> None:
+    """Look at what has come until now, and tell everything."""
+    for tap in capture.taps.values():
+        capture.read(tap)
+    say(end=capture.end())
+
+
 def run(capture: Capture, words: Input) -> None:
     """Count and answer until the input ends."""
     say(ready={"interfaces": sorted(capture.taps), "at": time.time()})
     due = time.monotonic() + TELL_SECONDS
     while not words.ended:
         for line in until(capture, due, lambda: False, words):
-            sent = capture.send_mark(name := str(json.loads(line)["mark"]))
+            said = json.loads(line)
+            if "end" in said:
+                finish(capture)
+                return
+            sent = capture.send_mark(name := str(said["mark"]))
             until(capture, time.monotonic() + MARK_SECONDS, lambda sent=sent: capture.all_seen(sent))  # type: ignore[misc]
             say(**capture.mark(name, sent))
         if time.monotonic() >= due:
             capture.look_around()
             say(state=capture.state())
             due += TELL_SECONDS
-    for tap in capture.taps.values():
-        capture.read(tap)
-    say(end=capture.end())
+    finish(capture)
 
 
 def main() -> int:

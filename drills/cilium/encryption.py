@@ -1,7 +1,7 @@
 """What Cilium's agents say of their encryption, and the public keys that they publish.
 
-``cilium-dbg encrypt status -o json`` is EncryptionStatus of api/v1/models (agents of 1.18 and later; read the same way by
-cilium-cli/encrypt/status.go). Annotations: pkg/annotation/k8s.go. Files and names: pkg/wireguard/types/types.go.
+``cilium-dbg encrypt status -o json`` is EncryptionStatus of api/v1/models (agents of 1.18 and later; cilium-cli's
+encrypt/status.go reads it, too). Annotations: pkg/annotation/k8s.go. Files and names: pkg/wireguard/types/types.go.
 """
 
 from __future__ import annotations

@@ -13,13 +13,15 @@ from drills.engine.events import Role
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
 from drills.engine.seen import Seen
+from drills.engine.series import series
 from drills.engine.target import Target
 from drills.engine.watch import Sources
 from drills.errors import WorldError
-from drills.inject.base import Attempt, Outcome, OutcomeKind, service_of
-from drills.inject.http import HttpJudge, probe_config
+from drills.inject import dns
+from drills.inject.base import Attempt, Outcome, OutcomeKind
+from drills.inject.kinds import Kind, kind_of
 from drills.kube import Agent
-from drills.playbook import Denied, HttpControl, HttpInjection
+from drills.playbook import Control, Denied, ProbeInjection
 
 WARM_UPS = 3  # control attempts before the baseline, until one succeeds
 WARM_UP_SECONDS = 1.0  # between two of them, on the wall
@@ -37,7 +39,7 @@ class Attack:
     def __init__(
         self,
         name: str,
-        injections: tuple[HttpInjection, HttpControl, tuple[Denied, ...]],
+        injections: tuple[ProbeInjection, Control, tuple[Denied, ...]],
         world: tuple[Target, Sources, Actors],
         record: tuple[Seen, Journal],
         interrupt: Interrupt,
@@ -45,18 +47,21 @@ class Attack:
         """``injections``: the attack, the control, the denials that are expected."""
         self.name = name
         self._injection, self._control, self._denied = injections
+        self._kind, self._control_kind = kind_of(self._injection), kind_of(self._control)
+        self._proof = self._kind.proof(self._denied)
         self._target, self._sources, self._actors = world
         self._seen, self._journal = record
         self._interrupt = interrupt
         self._agents: frozenset[Agent] = frozenset()
+        self._shared: frozenset[str] = frozenset()  # addresses that policy admits under the control's name
 
     def warm_up(self) -> bool:
         """Whether the control succeeds at all, from the very pod that will make it; not counted."""
-        judge = HttpJudge(self._control)
+        judge = self._control_kind.judge()
         self._look_up_target()
         once = {"count": 1, "deadline": self._control.timeout + 1}
         for number in range(WARM_UPS):
-            config = {**self._config("warm-up", self._control, scale=1.0), **once}
+            config = {**self._config("warm-up", self._control_kind, scale=1.0), **once}
             probe = self._probe(self._control, config, judge.control)
             probe.ready()
             probe.go()
@@ -64,6 +69,7 @@ class Attack:
             probe.close()
             self._journal.write("warm-up", drill=self.name, outcomes=probe.outcomes(), error=probe.error)
             if any(one.outcome.kind is OutcomeKind.SUCCEEDED for one in probe.attempts()):
+                self._shared = frozenset().union(*(dns.answers(one.attempt) for one in probe.attempts()))
                 return True
             self._seen.control += probe.attempts()
             self._seen.control_error = probe.error
@@ -118,12 +124,12 @@ class Attack:
             senders = [
                 word for address in sorted({one for one, _ in clients if one}) for word in ("--from-ip", address)
             ]
-            found = self._target.cluster.hubble_flows(since, [*evidence.FLOW_FILTERS, *senders])
+            found = self._target.cluster.hubble_flows(since, [*self._proof.flow_filters, *senders])
             restarted = self._agents != frozenset(self._target.cluster.agents())
         except WorldError as error:
             self._journal.write("note", drill=self.name, text=f"Hubble's flows could not be read: {error}")
             return False
-        self._seen.flows = evidence.flow_evidence(found, clients, restarted=restarted)
+        self._seen.flows = evidence.flow_evidence(found, clients, self._proof.shows, restarted=restarted)
         return self._seen.flows.count < len(clients)
 
     def _count(self, denials: int) -> None:
@@ -151,11 +157,11 @@ class Attack:
         self._look_up_target()
         self._agents = frozenset(cluster.agents())
         seen.not_enforcing = tuple(self._not_enforcing())
-        seen.counter = evidence.counter_of(self._denied)
+        seen.counter = self._proof.counter
         seen.counter_before = evidence.read(self._sources.prometheus, seen.counter)
 
     def _look_up_target(self) -> None:
-        named = service_of(self._injection.host)
+        named = self._kind.service
         self._seen.service = None if named is None else self._target.cluster.service(*named)
 
     def _not_enforcing(self) -> list[str]:
@@ -174,30 +180,35 @@ class Attack:
 
     def _attacker(self) -> Probe:
         service = self._seen.service
-        judge = HttpJudge(self._injection, self._denied, backends=service is None or bool(service.backends))
-        config = self._config(f"{self.name}-attack", self._injection, scale=self._target.time_lapse)
+        judge = self._kind.judge(self._denied, backends=service is None or bool(service.backends), shared=self._shared)
+        config = self._config(f"{self.name}-attack", self._kind, scale=self._target.time_lapse)
         return self._probe(self._injection, config, judge.attack)
 
     def _controller(self) -> Probe:
-        config = self._config(f"{self.name}-control", self._control, scale=self._target.time_lapse)
-        return self._probe(self._control, config, HttpJudge(self._control).control)
+        config = self._config(f"{self.name}-control", self._control_kind, scale=self._target.time_lapse)
+        return self._probe(self._control, config, self._control_kind.judge().control)
 
-    def _config(self, name: str, injection: HttpInjection, *, scale: float) -> dict[str, Any]:
+    def _config(self, name: str, kind: Kind, *, scale: float) -> dict[str, Any]:
         """To a Service's pods directly and in turn, so that each of them is judged; the name must resolve all the same.
 
         Attack and control go to the same addresses. They must not go by different ones to the same pods, either: where
         the Service's address is translated, its ports could clash with the others', and would be changed on the way.
+        Never written down: it may carry a password.
         """
-        config = probe_config(name, injection, scale=scale)
+        secret = kind.secret
+        password = None if secret is None else self._target.cluster.secret_value(secret.secret, secret.key)
+        config = kind.config(name, scale=scale, password=password)
         service = self._seen.service
-        if service is None or injection.host != self._injection.host or service.cluster_ip == "None":
+        if service is None or kind.service != self._kind.service or service.cluster_ip == "None":
             return config
-        port = service.behind(injection.port)
+        port = service.behind(kind.port)
         if port is None:
             return config
         return config | {"addresses": [one.address for one in service.backends], "port": port}
 
-    def _probe(self, injection: HttpInjection, config: dict[str, Any], classify: Callable[[Attempt], Outcome]) -> Probe:
+    def _probe(
+        self, injection: ProbeInjection | Control, config: dict[str, Any], classify: Callable[[Attempt], Outcome]
+    ) -> Probe:
         actor = self._actors.of(injection.source)
         return Probe(self._target.cluster, (actor.namespace, actor.pod), config, classify)
 
@@ -210,3 +221,5 @@ class Attack:
             seen.attack_ended = max(one.attempt.at for one in seen.attack)
         for role, probe in (("attack", attack), ("control", control)):
             self._journal.write("attempts", drill=self.name, role=role, outcomes=probe.outcomes(), error=probe.error)
+            if times := series(probe.attempts()):
+                self._journal.write("series", drill=self.name, role=role, **times)

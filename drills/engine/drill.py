@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from drills.engine import enforcing, judging, preflight
+from drills.engine import enforcing, judging, preflight, told
 from drills.engine.actors import Actors
 from drills.engine.alerting import Period
 from drills.engine.attack import Attack
@@ -33,7 +33,8 @@ from drills.engine.target import Target
 from drills.engine.watch import Sources, Watch
 from drills.errors import WorldError
 from drills.inject.base import OutcomeKind
-from drills.playbook import Drill, HttpControl, HttpInjection, Playbook
+from drills.inject.kinds import kind_of
+from drills.playbook import Control, Drill, Playbook, ProbeInjection
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,14 @@ class DrillRun:
         self._deadline = float("inf")
 
     @property
-    def injection(self) -> HttpInjection:
+    def injection(self) -> ProbeInjection:
         """The attack."""
-        return preflight.http_of(self.drill)
+        return preflight.attack_of(self.drill)
 
     @property
-    def control(self) -> HttpControl:
-        """The authorised request beside it."""
-        control = self.drill.control
-        assert isinstance(control, HttpControl)
-        return control
+    def control(self) -> Control:
+        """The authorised attempt beside it."""
+        return preflight.control_of(self.drill)
 
     @property
     def expected(self) -> list[Expected]:
@@ -124,6 +123,7 @@ class DrillRun:
 
     def _prepare(self) -> None:
         limit = self._target.wall(self._context.playbook.guards.max_duration)
+        self._context.journal.write("plan", drill=self.drill.name, **told.plan(self.drill, self._context.playbook))
         self._phase("prepare", "drill pods")
         self._actors.bring(self.drill.name, (self.injection.source, self.control.source), self._lifetime(limit))
         self.seen.policies, self.seen.actors = self._actors.realise()
@@ -160,7 +160,7 @@ class DrillRun:
 
     def _begin(self) -> None:
         guards, injection = self._context.playbook.guards, self.injection
-        self._phase("inject", f"{injection.method} {injection.url}", self._target.wall(injection.duration))
+        self._phase("inject", kind_of(injection).title, self._target.wall(injection.duration))
         self._deadline = time.time() + self._target.wall(guards.max_duration)
         self._alerts.since = time.time()
 

@@ -12,7 +12,8 @@ from drills.engine.attempts import Classified, tally
 from drills.engine.result import Control, CounterEvidence, Enforcement, FlowEvidence, PolicyInput
 from drills.engine.seen import Seen
 from drills.engine.verdict import ControlTally, Judgement, Tally, judge_control, judge_enforcement
-from drills.inject.base import OutcomeKind, service_of
+from drills.inject.base import OutcomeKind
+from drills.inject.kinds import kind_of
 from drills.playbook import Drill as Spec
 from drills.playbook import Playbook
 
@@ -37,7 +38,7 @@ def control(spec: Spec, seen: Seen) -> Control:
 
 def enforcement(spec: Spec, seen: Seen, beside: Control) -> Enforcement:
     """The enforcement's verdict, beside the control's."""
-    counts = tally(preflight.http_of(spec).attempts, seen.attack)
+    counts = tally(preflight.attack_of(spec).attempts, seen.attack)
     counter, flows = _counter(seen), seen.flows
     meanwhile = _changed_meanwhile(seen)
     found = judge_enforcement(
@@ -57,11 +58,7 @@ def enforcement(spec: Spec, seen: Seen, beside: Control) -> Enforcement:
 
 
 def _counter(seen: Seen) -> CounterEvidence | None:
-    """The counter's evidence; None where what was denied is nothing that it counts."""
-    denied = [one for one in seen.attack if one.outcome.kind is OutcomeKind.DENIED]
-    answered = any(one.attempt.status is not None for one in denied)
-    if denied and answered != (seen.counter == evidence.HTTP_DENIED):
-        return None
+    """The counter's evidence; None where it was not read."""
     return evidence.counter_evidence(seen.counter, seen.counter_before, seen.counter_after)
 
 
@@ -110,7 +107,7 @@ def short_timeout(spec: Spec, seen: Seen) -> str | None:
         return None
     slowest = good[math.ceil(0.99 * len(good)) - 1]
     needed = max(SHORTEST_SILENCE, SLOW_PATH * slowest)
-    timeout = preflight.http_of(spec).timeout
+    timeout = preflight.attack_of(spec).timeout
     if timeout >= needed:
         return None
     return (
@@ -140,10 +137,11 @@ def _changed_meanwhile(seen: Seen) -> str | None:
 
 def concerned(playbook: Playbook, spec: Spec) -> frozenset[str] | None:
     """The namespaces whose policies can select an end of the attack, "" for those of the cluster; None: any."""
-    target = service_of(preflight.http_of(spec).host)
+    attack = preflight.attack_of(spec)
+    target = kind_of(attack).service
     if target is None:
         return None
-    return frozenset({"", target[0], playbook.source_of(preflight.http_of(spec).source).namespace})
+    return frozenset({"", target[0], playbook.source_of(attack.source).namespace})
 
 
 def _concerning(seen: Seen, policies: Sequence[PolicyInput]) -> list[PolicyInput]:

@@ -8,7 +8,7 @@ low proves nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from alerts.prometheus import Prometheus
@@ -17,13 +17,8 @@ from drills.engine.result import CounterEvidence, FlowEvidence
 from drills.engine.verdict import Proof
 from drills.errors import WorldError
 from drills.kube import Flows
-from drills.playbook import Denied
 
-HTTP_DENIED = 'sum(cilium_policy_l7_total{rule="denied",proxy_type="envoy"})'
-# Per packet, and a series is born with its first drop.
-PACKETS_DENIED = 'sum(cilium_drop_count_total{reason=~"Policy denied.*"}) or vector(0)'
 LOST = 'sum({__name__=~"hubble_lost_events_total|cilium_bpf_ratelimit_dropped_total"})'
-FLOW_FILTERS = ("--verdict", "DROPPED")
 # Cilium's agent prefixes the metric, other Go programs do not.
 AGENT_STARTS = '{__name__=~"(cilium_)?process_start_time_seconds"} and on (job, instance) cilium_policy_l7_total'
 
@@ -38,12 +33,6 @@ class Reading:
     value: float
     starts: Starts
     lost: float = 0.0  # events that the agents could not keep, since they started
-
-
-def counter_of(denied: Sequence[Denied]) -> str:
-    """The counter that grows by the denials that a drill expects."""
-    silent = bool(denied) and all(one.connect is not None for one in denied)
-    return PACKETS_DENIED if silent else HTTP_DENIED
 
 
 def read(prometheus: Prometheus, query: str) -> Reading | None:
@@ -77,15 +66,17 @@ def counter_evidence(query: str, before: Reading | None, after: Reading | None) 
     return CounterEvidence(query=query, before=before.value, after=after.value, partial=partial)
 
 
-def flow_evidence(found: Flows, denied: Iterable[Client], *, restarted: bool = False) -> FlowEvidence:
+def flow_evidence(
+    found: Flows, denied: Iterable[Client], shows: Callable[[Flow], bool], *, restarted: bool = False
+) -> FlowEvidence:
     """The denied attempts that Hubble shows as denied: matched by the address and port that each attempt came from.
 
     One attempt counts once, however many packets of it were dropped and by however many nodes it was told.
-    ``restarted``: an agent did, and forgot what it had seen.
+    ``shows``: whether a flow is such a denial. ``restarted``: an agent did, and forgot what it had seen.
     """
     seen: dict[Client, str] = {}
     for flow in found.flows:
-        if flow.denied:
+        if shows(flow):
             seen.update(_ends(flow))
     shown = [seen[client] for client in denied if client in seen]
     backends = dict(sorted(Counter(shown).items()))

@@ -12,9 +12,8 @@ from alerts.rule import AlertRule
 from drills.engine.result import BoundSeconds
 from drills.engine.watch import Snapshot, carries
 from drills.errors import InputError
-from drills.playbook import AlertExpectation, Drill, HttpInjection
-
-BUILT = (HttpInjection,)
+from drills.playbook import AlertExpectation, Drill, FloodInjection, ProbeInjection, WireguardInjection
+from drills.playbook.model import Control
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +34,10 @@ class Waits:
 
 def check_built(drill: Drill) -> None:
     """InputError for an injection that this version does not have yet."""
-    if not isinstance(drill.injection, BUILT) or (drill.control is not None and not isinstance(drill.control, BUILT)):
+    if isinstance(drill.injection, FloodInjection | WireguardInjection):
         raise InputError(
-            f"The drill {drill.name}: this version runs http injections and controls only; the others of the "
-            "playbook's schema are to come."
+            f"The drill {drill.name}: this version does not run {drill.injection.kind} injections yet; leave the drill "
+            "out with --only."
         )
     if drill.control is None:
         raise InputError(f"The drill {drill.name} has no control: a denial counts only beside an allowed request.")
@@ -48,11 +47,17 @@ def check_built(drill: Drill) -> None:
         raise InputError(f"The drill {drill.name}: `during`, `plaintext` and `path` belong to other injections.")
 
 
-def http_of(drill: Drill) -> HttpInjection:
+def attack_of(drill: Drill) -> ProbeInjection:
     """The injection of a drill that `check_built` let pass."""
     injection = drill.injection
-    assert isinstance(injection, HttpInjection)
+    assert not isinstance(injection, FloodInjection | WireguardInjection)
     return injection
+
+
+def control_of(drill: Drill) -> Control:
+    """The control of a drill that `check_built` let pass."""
+    assert drill.control is not None
+    return drill.control
 
 
 def rule_for(expectation_name: str, labels: Mapping[str, str], rules: Sequence[LoadedRule]) -> LoadedRule | None:
@@ -101,7 +106,7 @@ def check_times(drill: Drill, expected: AlertExpectation, one: Watched, time_lap
             f"The drill {drill.name}: {expected.name} cannot fire within {expected.within:g} s, because its rule waits "
             f"{best:g} s; ask for `within: {bound_seconds(one, time_lapse).worst:g}s` or more."
         )
-    injection = http_of(drill)
+    injection = attack_of(drill)
     if not bounds.holds_long_enough(one.rule, one.timing, injection.duration / time_lapse):
         shortest = bounds.shortest_injection(one.rule, one.timing) * time_lapse
         raise InputError(

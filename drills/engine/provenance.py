@@ -24,7 +24,7 @@ from drills.engine.seen import Seen
 from drills.engine.target import Target
 from drills.engine.watch import POLL_SECONDS, Sources, Watch
 from drills.errors import WorldError
-from drills.inject.base import service_of
+from drills.inject.kinds import kind_of
 
 GAP = 4 * POLL_SECONDS  # between two polls: longer ones are told
 ACTOR_VARIABLES = ("CI_JOB_URL", "GITHUB_RUN_ID", "BUILD_URL", "DRILLS_REASON")  # reason: a ticket, a game day's name
@@ -138,12 +138,11 @@ def _rules(target: Target, watch: Watch, runs: Sequence[DrillRun]) -> list[RuleI
 
 def _targets(target: Target, runs: Sequence[DrillRun]) -> list[TargetInput]:
     """Where the attacks and controls went: a Service with what is behind it, or a name outside."""
-    hosts = dict.fromkeys(host for run in runs for host in (run.injection.host, run.control.host))
-    return [_target(target, host) for host in hosts]
+    kinds = {kind.host: kind for run in runs for kind in (kind_of(run.injection), kind_of(run.control))}
+    return [_target(target, host, kind.service) for host, kind in kinds.items()]
 
 
-def _target(target: Target, host: str) -> TargetInput:
-    named = service_of(host)
+def _target(target: Target, host: str, named: tuple[str, str] | None) -> TargetInput:
     try:
         service = None if named is None else target.cluster.service(*named)
     except WorldError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from alerts.prometheus import LoadedRule
 from drills.engine.attempts import Classified
-from drills.engine.evidence import HTTP_DENIED, Reading
+from drills.engine.evidence import Reading
 from drills.engine.lives import NOTHING, Wanted
 from drills.engine.preflight import Watched
 from drills.engine.result import FlowEvidence, PolicyInput, Recovery, SourceInput
@@ -42,7 +42,7 @@ class Seen:
     attack_error: str | None = None
     control_error: str | None = None
     service: Service | None = None  # that the attack's host means, with the backends that it had before the attack
-    counter: str = HTTP_DENIED  # the query of the counter below
+    counter: str = ""  # the query of the counter below
     counter_before: Reading | None = None
     counter_after: Reading | None = None
     flows: FlowEvidence | None = None

@@ -32,6 +32,11 @@ class Kind(Protocol):
         ...
 
     @property
+    def host(self) -> str:
+        """The name or address that is tried."""
+        ...
+
+    @property
     def port(self) -> int:
         """The port that is connected to."""
         ...
@@ -79,6 +84,10 @@ class HttpKind:
         return f"{self.injection.method} {self.injection.url}"
 
     @property
+    def host(self) -> str:
+        return self.injection.host
+
+    @property
     def port(self) -> int:
         return self.injection.port
 
@@ -117,6 +126,10 @@ class DnsKind:
         return f"look up {self.injection.name}, connect to port {self.port}"
 
     @property
+    def host(self) -> str:
+        return self.injection.name
+
+    @property
     def port(self) -> int:
         return self.injection.port
 
@@ -148,6 +161,10 @@ class TcpKind:
     @property
     def title(self) -> str:
         return f"connect to {self.injection.host} port {self.port}"
+
+    @property
+    def host(self) -> str:
+        return self.injection.host
 
     @property
     def port(self) -> int:
@@ -182,6 +199,10 @@ class PostgresKind:
     @property
     def title(self) -> str:
         return f"log in to {self.injection.database} on {self.injection.host} as {self.injection.user}"
+
+    @property
+    def host(self) -> str:
+        return self.injection.host
 
     @property
     def port(self) -> int:

@@ -67,9 +67,8 @@ def judge(nodes: Sequence[str], ends: Mapping[str, CaptureEnd | str], since: flo
     if any(packets.values()):
         texts = [_sample(node, each) for node, end in captured.items() for each in end.samples]
         return Plaintext(PlaintextVerdict.SEEN, packets, tuple(texts[:SHOWN]))
-    doubts = tuple(
-        text for node in nodes for text in _doubts(node, ends.get(node, "nothing was captured"), since, until)
-    )
+    found = [(node, ends.get(node, "nothing was captured")) for node in nodes]
+    doubts = tuple(text for node, end in found for text in _doubts(node, end, since, until))
     return Plaintext(PlaintextVerdict.NOT_PROVEN if doubts or not nodes else PlaintextVerdict.NONE, packets, doubts)
 
 

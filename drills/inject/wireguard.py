@@ -202,25 +202,25 @@ def effect(plan: Plan, before: Picture, now: Picture, *, secret_there: bool = Fa
     others = {node: keys for node, keys in now.items() if node != name}
     match plan.injection.fault:
         case "key-replaced":
-            if is_.published == was.published:
-                return Effect(EffectState.HEALED, f"CiliumNode {name} has its own key again")
-            return _followed(others, plan.key)
+            found = _followed(others, plan.key)
+            return found if is_.published != was.published else _healed(f"CiliumNode {name} has its own key again")
         case "key-removed":
-            if is_.published:
-                return Effect(EffectState.HEALED, f"CiliumNode {name} has a key again")
-            return Effect(EffectState.EFFECTIVE, f"CiliumNode {name} has no key; agents ignore that")
+            return _gone(not is_.published, f"the public key of CiliumNode {name}")
         case "key-file-deleted":
-            if is_.published == was.published or not is_.published:
-                return Effect(EffectState.PENDING, f"{name} has not published another key yet")
-            return _followed(others, is_.published)
+            late = Effect(EffectState.PENDING, f"{name} has not published another key yet")
+            return late if is_.published in (was.published, "") else _followed(others, is_.published)
         case "device-deleted":
-            if is_.device is not None:
-                return Effect(EffectState.HEALED, f"{name} has its device")
-            return Effect(EffectState.EFFECTIVE, is_.encryption.message or f"{name} has no device")
+            return _gone(is_.device is None, f"the device of {name}")
         case "secret-deleted":
-            if secret_there:
-                return Effect(EffectState.HEALED, f"Secret {plan.injection.secret} is there again")
-            return Effect(EffectState.EFFECTIVE, f"Secret {plan.injection.secret} is gone")
+            return _gone(not secret_there, f"Secret {plan.injection.secret}")
+
+
+def _gone(gone: bool, what: str) -> Effect:
+    return Effect(EffectState.EFFECTIVE, f"{what} is gone") if gone else _healed(f"{what} is there again")
+
+
+def _healed(reason: str) -> Effect:
+    return Effect(EffectState.HEALED, reason)
 
 
 def _followed(others: Picture, key: str) -> Effect:
@@ -230,18 +230,18 @@ def _followed(others: Picture, key: str) -> Effect:
     return Effect(EffectState.EFFECTIVE, f"every other node has the peer {key[:8]}...")
 
 
-def missing_after(plan: Plan, before: Picture, now: Picture, undone_at: float) -> list[str]:
+def missing_after(plan: Plan, before: Picture, now: Picture, since: float) -> list[str]:
     """What a repaired set-up still lacks: sentences; none once it is as before.
 
-    ``undone_at``: Unix time by the nodes' clock.
+    ``since``: when the undo began, Unix time by the nodes' clock: what it repairs talks again before it has ended.
     """
     return [
         *(f"{node} is not there" for node in before.keys() - now.keys()),
-        *(text for node in sorted(before.keys() & now.keys()) for text in _lacks(plan, node, before, now, undone_at)),
+        *(text for node in sorted(before.keys() & now.keys()) for text in _lacks(plan, node, before, now, since)),
     ]
 
 
-def _lacks(plan: Plan, node: str, before: Picture, now: Picture, undone_at: float) -> list[str]:
+def _lacks(plan: Plan, node: str, before: Picture, now: Picture, since: float) -> list[str]:
     keys, device = now[node], now[node].device
     found = []
     if keys.published != before[node].published:
@@ -256,6 +256,6 @@ def _lacks(plan: Plan, node: str, before: Picture, now: Picture, undone_at: floa
         peer = device.peer(now[other].published)
         if peer is None:
             found.append(f"{node} does not have {other} with its published key")
-        elif plan.renews and plan.injection.node in (node, other) and (peer.handshake or 0.0) <= undone_at:
+        elif plan.renews and plan.injection.node in (node, other) and (peer.handshake or 0.0) <= since:
             found.append(f"{node} has had no handshake with {other} since the undo")
     return found

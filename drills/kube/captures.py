@@ -106,7 +106,7 @@ class Capture:
 
     def end(self) -> Mapping[str, Any]:
         """Stop it: everything that it counted."""
-        self._stream.close_input()
+        self._stream.send(json.dumps({"end": True}))
         found: Mapping[str, Any] = self._answer("end")["end"]
         self._stream.close()
         return found

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from drills.errors import WorldError
 from drills.kube.api import Api, Obj, core, custom
 
 
@@ -79,6 +81,17 @@ class ObjectApi(Api):
         path = custom("authentication.k8s.io", "v1", "selfsubjectreviews")
         status: Obj = self.call("tell who asks", "POST", path, body=review).get("status") or {}
         return str((status.get("userInfo") or {}).get("username", ""))
+
+    def secret_value(self, name: str, key: str) -> str:
+        """One value of the Secret ``namespace/name``, for a probe alone. WorldError where it is not there.
+
+        The value is never part of an error.
+        """
+        namespace, _, own = name.partition("/")
+        found = self.find(f"read Secret {name}", "GET", core("secrets", namespace, own))
+        if found is None or key not in (found.get("data") or {}):
+            raise WorldError(f"There is no Secret {name} with the key {key}, which the playbook takes a password from.")
+        return base64.b64decode(str(found["data"][key])).decode()
 
     def alert_expressions(self) -> dict[tuple[str, str], str]:
         """Expressions of alerts by alert and group, as the PrometheusRule objects have them; empty without the CRD."""

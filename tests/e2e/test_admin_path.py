@@ -48,7 +48,7 @@ def test_shipped_playbook_passes_in_one_command_and_leaves_nothing(drills: Drill
     assert drill["quiet"] == [{"name": "CiliumNodePathBroken", "verdict": "quiet", "reason": ""}]
     assert drill["recovery"]["verdict"] == "restored"
     assert "PASSED" in ended.out
-    assert {one.name for one in out.iterdir()} == {"result.json", "junit.xml", "journal.jsonl"}
+    assert {one.name for one in out.iterdir()} == {"result.json", "junit.xml", "journal.jsonl", "report.html"}
     assert sum(suite.failures + suite.errors for suite in junitparser.JUnitXml.fromfile(str(out / "junit.xml"))) == 0
     assert drills("lab", "status").status == 3
 

@@ -11,10 +11,10 @@ from drills.cilium.flow import parse_all
 from drills.engine import enforcing, evidence
 from drills.engine.actors import lacks
 from drills.engine.attempts import Classified
-from drills.engine.evidence import Reading
 from drills.engine.result import PolicyInput
 from drills.engine.seen import Seen
 from drills.inject.base import Attempt, Outcome, OutcomeKind
+from drills.inject.proof import Maker, ProofSpec
 from drills.kube import Backend, Endpoint, Flows, Policy, Service
 from drills.playbook import Drill, Playbook, load
 
@@ -108,25 +108,18 @@ def test_each_backend_has_its_own_outcomes(drill: Drill) -> None:
     assert "one 0 of 2 leaked, two 1 of 1 leaked" in found.reason
 
 
-def test_a_counter_of_requests_says_nothing_of_silence(drill: Drill) -> None:
-    reading = Reading(0.0, frozenset({("agent", 1.0)}))
-    seen = Seen(started=0.0, attack=[denied(1, error="timeout")], counter_before=reading, counter_after=reading)
-    assert enforcing.enforcement(drill, seen, enforcing.control(drill, seen)).evidence == []
-    seen.counter = evidence.PACKETS_DENIED
-    assert len(enforcing.enforcement(drill, seen, enforcing.control(drill, seen)).evidence) == 1
-
-
 def test_one_attempt_is_one_flow_however_often_its_packets_were_dropped() -> None:
     drop = (
-        '{"flow":{"verdict":"DROPPED","drop_reason_desc":"POLICY_DENIED","uuid":"%d","Type":"L3_L4",'
+        '{"flow":{"verdict":"DROPPED","drop_reason_desc":"POLICY_DENIED","uuid":"%d","Type":"L3_L4","event_type":{"type":1},'
         '"IP":{"source":"10.0.0.9","destination":"10.0.0.1"},"l4":{"TCP":{"source_port":%d,"destination_port":80}}}}'
     )
+    silence = ProofSpec((Maker.PACKETS,))
     said = parse_all([drop % (1, 11), drop % (2, 11), drop % (3, 12), drop % (4, 99)])
     found = Flows(tuple(one.flow for one in said if one.flow), 0, ("n",), {})
-    shown = evidence.flow_evidence(found, [("10.0.0.9", 11), ("10.0.0.9", 12), ("10.0.0.9", 13)])
+    shown = evidence.flow_evidence(found, [("10.0.0.9", 11), ("10.0.0.9", 12), ("10.0.0.9", 13)], silence.shows)
     assert (shown.count, shown.partial) == (2, False)
-    assert evidence.flow_evidence(found, [], restarted=True).partial
-    assert evidence.flow_evidence(replace(found, overwritten=("n",)), []).partial
+    assert evidence.flow_evidence(found, [], silence.shows, restarted=True).partial
+    assert evidence.flow_evidence(replace(found, overwritten=("n",)), [], silence.shows).partial
 
 
 def test_what_is_not_ready_is_said_in_one_sentence() -> None:
