@@ -82,11 +82,11 @@ class Watcher:
             return None  # cut off before anything that matters
 
     def _look(self, kind: int, data: bytes, inside: str) -> Packet | Canary | None:
-        if kind == ETH_IP:
+        if kind == ETH_IP and len(data) >= 20:
             ranges, start, protocol = self._v4, (data[0] & 15) * 4, data[9]
             ends = data[12:16], data[16:20]
             first = not int.from_bytes(data[6:8], "big") & 0x1FFF
-        elif kind == ETH_IPV6:
+        elif kind == ETH_IPV6 and len(data) >= 40:
             ranges, start, protocol, first = self._v6, 40, data[6], True
             ends = data[8:24], data[24:40]
         else:

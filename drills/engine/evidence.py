@@ -74,23 +74,29 @@ def flow_evidence(
     One attempt counts once, however many packets of it were dropped and by however many nodes it was told.
     ``shows``: whether a flow is such a denial. ``restarted``: an agent did, and forgot what it had seen.
     """
+    attempts = list(denied)
+    clients = set(attempts)
     seen: dict[Client, str] = {}
+    events = 0
     for flow in found.flows:
         if shows(flow):
-            seen.update(_ends(flow))
-    shown = [seen[client] for client in denied if client in seen]
+            ours = {client: other for client, other in _ends(flow) if client in clients}
+            events += bool(ours)
+            seen |= ours
+    shown = [seen[client] for client in attempts if client in seen]  # two attempts may have had the same port
     backends = dict(sorted(Counter(shown).items()))
-    return FlowEvidence(count=len(shown), lost=found.lost, backends=backends, partial=found.partial or restarted)
+    partial = found.partial or restarted
+    return FlowEvidence(count=len(shown), lost=found.lost, events=events, backends=backends, partial=partial)
 
 
 def _ends(flow: Flow) -> Iterator[tuple[Client, str]]:
-    """Each end as the possible client, with the pod at the other: a response's source is the server."""
+    """Each end as the possible client, with what is at the other: a response's source is the server."""
     if flow.ip is None or flow.l4 is None:
         return
-    other = flow.destination.pod if flow.destination else ""
-    yield (flow.ip.source, flow.l4.source_port), other
-    other = flow.source.pod if flow.source else ""
-    yield (flow.ip.destination, flow.l4.destination_port), other
+    target = (flow.destination.pod if flow.destination else "") or flow.ip.destination
+    yield (flow.ip.source, flow.l4.source_port), target
+    target = (flow.source.pod if flow.source else "") or flow.ip.source
+    yield (flow.ip.destination, flow.l4.destination_port), target
 
 
 def proof(counter: CounterEvidence | None, flow: FlowEvidence | None) -> Proof:

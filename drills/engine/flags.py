@@ -107,7 +107,8 @@ def _own(selector: Selector, seen: Seen) -> int:
     """How much of a counter the drill itself can have moved: its denials, or all its attempts."""
     kinds = (OutcomeKind.DENIED, OutcomeKind.POSSIBLY_REACHED)
     if any(matcher.value.lower().startswith(DENIALS) for matcher in selector.matchers):
-        return sum(one.outcome.kind in kinds for one in (*seen.attack, *seen.control))
+        denied = sum(one.outcome.kind in kinds for one in (*seen.attack, *seen.control))
+        return max(denied, 0 if seen.flows is None else seen.flows.events)  # a SYN that is dropped is sent again
     return len(seen.attack) + len(seen.control)
 
 

@@ -71,7 +71,8 @@ class FlowEvidence(Model):
     kind: Literal["flow"] = "flow"
     count: int
     lost: int
-    backends: dict[str, int] = Field(default_factory=dict)
+    events: int = 0  # flows of these attempts: more than one each where packets were sent again
+    backends: dict[str, int] = Field(default_factory=dict)  # by pod, or by address outside of the cluster
     partial: bool = False
 
 

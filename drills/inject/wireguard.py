@@ -210,7 +210,9 @@ def effect(plan: Plan, before: Picture, now: Picture, *, secret_there: bool = Fa
             late = Effect(EffectState.PENDING, f"{name} has not published another key yet")
             return late if is_.published in (was.published, "") else _followed(others, is_.published)
         case "device-deleted":
-            return _gone(is_.device is None, f"the device of {name}")
+            silent = is_.encryption.mode != WIREGUARD
+            late = Effect(EffectState.PENDING, f"the agent of {name} does not say: {is_.encryption.message}")
+            return late if silent else _gone(is_.device is None, f"the device of {name}")
         case "secret-deleted":
             return _gone(not secret_there, f"Secret {plan.injection.secret}")
 

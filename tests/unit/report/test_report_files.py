@@ -136,7 +136,7 @@ ADDED = {
     "drills.0": {"reasons", "startedAt", "firstAttemptAt", "lastAttemptAt", "finishedAt"},
     "drills.0.enforcement": {"reason", "planned", "backends"},
     "drills.0.enforcement.evidence.0": {"partial"},
-    "drills.0.enforcement.evidence.1": {"partial", "backends"},
+    "drills.0.enforcement.evidence.1": {"partial", "events", "backends"},
     "drills.0.control": {"reason", "outcomes"},
     "drills.0.alerts.0": {"withinSeconds", "resolvesWithinSeconds"},
     "drills.0.quiet.0": {"reason"},
