@@ -94,6 +94,7 @@ class DrillRun:
 
     def run(self) -> DrillResult:
         """Every phase, then the verdict; InputError for a drill that could not end well, before anything is made."""
+        self.seen.started = time.time()
         self._alerts.know_rules()
         try:
             self._prepare()
