@@ -69,6 +69,10 @@ class Actors:
         """The actor that a ``from`` means."""
         return self._actors[_key(source)]
 
+    def node_of(self, source: From) -> str:
+        """The node on which the actor runs."""
+        return self._pods[_key(source)].node
+
     def realise(self) -> tuple[list[PolicyInput], list[SourceInput]]:
         """Wait until every actor's endpoint is ready and every valid policy realised; WorldError if that does not come.
 

@@ -48,7 +48,7 @@ def judge(one: Expected, seen: Seen, enforcement: Enforcement, sources: Sources,
         stop=None,
         expects_notice=sources.receiver is not None,
     )
-    if seen.attack_began is None or not seen.attack:
+    if seen.attack_began is None or not seen.attacked:
         return judge_alert(facts)
     try:
         return judge_alert(_lived(facts, one, seen, sources, period))
@@ -60,8 +60,10 @@ def judge(one: Expected, seen: Seen, enforcement: Enforcement, sources: Sources,
 
 def _unjudged(seen: Seen, enforcement: Enforcement, period: Period) -> str | None:
     """Why no alert can be judged: no attack, or one that was not denied."""
-    if not seen.attack:
+    if not seen.attacked:
         return f"no attack was made: {seen.lack or 'it was stopped before'}"
+    if seen.fault is not None:  # it was there, whatever is known of the encryption
+        return None if period.aborted is None else f"the drill was stopped: {period.aborted}"
     if enforcement.verdict == "inconclusive":
         return f"the attack itself is inconclusive: {enforcement.reason}"
     if enforcement.denied < ENOUGH * enforcement.attempts:
@@ -190,7 +192,7 @@ def _everyone(snapshots: Sequence[Snapshot]) -> Mapping[str, ManagedAlert]:
 
 def judge_quietness(one: Expected, seen: Seen, sources: Sources, period: Period) -> Quiet:
     """The verdict on an alert that must not fire."""
-    if not seen.attack or seen.attack_began is None:
+    if not seen.attacked or seen.attack_began is None:
         lack = f"no attack was made: {seen.lack or 'it was stopped before'}"
         return judge_quiet(one.wanted.name, _before(one, seen), lack)
     try:

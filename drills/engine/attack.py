@@ -55,6 +55,29 @@ class Attack:
         self._agents: frozenset[Agent] = frozenset()
         self._shared: frozenset[str] = frozenset()  # addresses that policy admits under the control's name
 
+    @property
+    def title(self) -> str:
+        """What is tried, in a few words."""
+        return self._kind.title
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts, on the wall."""
+        return self._target.wall(self._injection.duration)
+
+    @property
+    def settles(self) -> float:
+        """Wall seconds that it may take beyond that: none."""
+        return 0.0
+
+    def prepare(self, lifetime: float) -> None:
+        """Nothing but the drill pods is needed."""
+        del lifetime
+
+    def remove(self) -> list[str]:
+        """Nothing but the drill pods is there to be removed."""
+        return []
+
     def warm_up(self) -> bool:
         """Whether the control succeeds at all, from the very pod that will make it; not counted."""
         judge = self._control_kind.judge()

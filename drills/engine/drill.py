@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from drills.engine import enforcing, judging, preflight, told
+from drills.engine import enforcing, faulted, judging, preflight, told
 from drills.engine.actors import Actors
 from drills.engine.alerting import Period
 from drills.engine.attack import Attack
@@ -24,6 +24,7 @@ from drills.engine.events import (
     Role,
     Stage,
 )
+from drills.engine.fault import LONGEST_BESIDE, Fault
 from drills.engine.following import Following
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
@@ -33,8 +34,7 @@ from drills.engine.target import Target
 from drills.engine.watch import Sources, Watch
 from drills.errors import WorldError
 from drills.inject.base import OutcomeKind
-from drills.inject.kinds import kind_of
-from drills.playbook import Control, Drill, Playbook, ProbeInjection
+from drills.playbook import Control, Drill, Playbook, ProbeInjection, WireguardInjection
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +63,23 @@ class DrillRun:
         self._sources: Sources = target.sources()
         self._actors = Actors(target, context.playbook, journal, context.run, interrupt)
         self._alerts = Following(drill, target, self._sources, context.watch, interrupt, self._moved)
-        self._attack = Attack(
-            drill.name,
-            (self.injection, self.control, drill.expect.denied or ()),
-            (target, self._sources, self._actors),
-            (self.seen, journal),
-            interrupt,
-        )
+        self._attack = self._attack_by(self.injection)
         self._deadline = float("inf")
 
+    def _attack_by(self, injection: ProbeInjection | WireguardInjection) -> Attack | Fault:
+        target, journal, interrupt = self._target, self._context.journal, self._context.interrupt
+        name, control = self.drill.name, self.control
+        if isinstance(injection, WireguardInjection):
+            record = (self.seen, journal, self._context.run)
+            return Fault(name, injection, control, (target, self._actors, interrupt), record)
+        tried = (injection, control, self.drill.expect.denied or ())
+        return Attack(name, tried, (target, self._sources, self._actors), (self.seen, journal), interrupt)
+
     @property
-    def injection(self) -> ProbeInjection:
+    def injection(self) -> ProbeInjection | WireguardInjection:
         """The attack."""
-        return preflight.attack_of(self.drill)
+        injection = self.drill.injection
+        return injection if isinstance(injection, WireguardInjection) else preflight.attack_of(self.drill)
 
     @property
     def control(self) -> Control:
@@ -126,14 +130,17 @@ class DrillRun:
         limit = self._target.wall(self._context.playbook.guards.max_duration)
         self._context.journal.write("plan", drill=self.drill.name, **told.plan(self.drill, self._context.playbook))
         self._phase("prepare", "drill pods")
-        self._actors.bring(self.drill.name, (self.injection.source, self.control.source), self._lifetime(limit))
+        sources = [each.source for each in (self.injection, self.control) if not isinstance(each, WireguardInjection)]
+        self._actors.bring(self.drill.name, sources, self._lifetime(limit))
         self.seen.policies, self.seen.actors = self._actors.realise()
+        self._attack.prepare(self._lifetime(limit))
         self._context.journal.write("ready", drill=self.drill.name, actors=[one.pod for one in self.seen.actors])
 
     def _lifetime(self, limit: float) -> float:
         """How long a drill pod may live, should this process die: baseline, attack and observation, with room."""
         waits = self._alerts.waits()
-        return 120.0 + waits.settle + waits.still + limit
+        beside = LONGEST_BESIDE if isinstance(self.injection, WireguardInjection) else 0.0
+        return 120.0 + waits.settle + waits.still + limit + beside
 
     def _baseline(self) -> bool:
         """The path is up and every alert at rest; False where the attack would prove nothing."""
@@ -160,24 +167,31 @@ class DrillRun:
         self._attack.gather()
 
     def _begin(self) -> None:
-        guards, injection = self._context.playbook.guards, self.injection
-        self._phase("inject", kind_of(injection).title, self._target.wall(injection.duration))
-        self._deadline = time.time() + self._target.wall(guards.max_duration)
+        limit = self._target.wall(self._context.playbook.guards.max_duration)
+        self._phase("inject", self._attack.title, self._attack.seconds)
+        self._deadline = time.time() + max(limit, self._attack.seconds + self._attack.settles)
         self._alerts.since = time.time()
 
     def _observe(self) -> None:
         """Wait for the expected alerts as long as the playbook allows."""
         began = self.seen.attack_began
-        denied = any(one.outcome.kind is OutcomeKind.DENIED for one in self.seen.attack)
-        if began is None or not self.expected or not denied:
+        if began is None or not self.expected or not self._really_happened():
             return
         until = self._alerts.observed_until(began)
         self._phase("observe", "waiting for the alerts", max(0.0, until - time.time()))
         self._alerts.await_arrival(until, self._stopped)
 
+    def _really_happened(self) -> bool:
+        """Whether there was something that an alert could tell of."""
+        if self.seen.fault is not None:
+            return self.seen.fault.happened
+        return any(one.outcome.kind is OutcomeKind.DENIED for one in self.seen.attack)
+
     def _recover(self) -> None:
         self._phase("recover", "removing the drill pods")
-        self.seen.recovery = self._actors.remove()
+        problems, self.seen.recovery = self._attack.remove(), self._actors.remove()
+        if self.seen.fault is not None:
+            self.seen.recovery = faulted.recovery(self.seen.recovery, self.seen.fault, problems)
         ended = self.seen.attack_ended
         if ended is not None and self._alerts.fired():
             until = self._alerts.resolved_until(ended)

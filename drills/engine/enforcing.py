@@ -15,7 +15,7 @@ from drills.engine.verdict import ControlTally, Judgement, Tally, judge_control,
 from drills.inject.base import OutcomeKind
 from drills.inject.kinds import kind_of
 from drills.playbook import Drill as Spec
-from drills.playbook import Playbook
+from drills.playbook import Playbook, WireguardInjection
 
 SHORTEST_SILENCE: Final = 1.0  # seconds: the kernel sends the second SYN after one
 SLOW_PATH: Final = 10  # times what the control's slowest hundredth takes to connect
@@ -25,7 +25,7 @@ def control(spec: Spec, seen: Seen) -> Control:
     """The control's verdict."""
     made = [one for one in seen.control if one.outcome.kind is not OutcomeKind.VOID]
     succeeded = [one.outcome.kind is OutcomeKind.SUCCEEDED for one in made]
-    planned = 0 if spec.control is None else spec.control.attempts
+    planned = 0 if spec.control is None or seen.fault is not None else spec.control.attempts
     verdict, reason = judge_control(ControlTally(succeeded, planned))
     return Control(
         verdict=verdict,
@@ -137,6 +137,8 @@ def _changed_meanwhile(seen: Seen) -> str | None:
 
 def concerned(playbook: Playbook, spec: Spec) -> frozenset[str] | None:
     """The namespaces whose policies can select an end of the attack, "" for those of the cluster; None: any."""
+    if isinstance(spec.injection, WireguardInjection):
+        return None
     attack = preflight.attack_of(spec)
     target = kind_of(attack).service
     if target is None:

@@ -2,7 +2,8 @@
 
 *marginal*: what the rule compares came within half as much again of its threshold, or was so near before the attack
 (a true 10 reads as 9.5 to 10.5 by `increase()`). *unattributed*: nothing shows that this drill's own denials crossed
-the threshold, or others' during the drill would have crossed it without them.
+the threshold, or others' during the drill would have crossed it without them. A fault is one thing, not many: what
+rose since it was made is its doing.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def of(
         found = crossings(
             peaks(prometheus, rule, since, until), peaks(prometheus, rule, since - 2 * rule.interval_ms / 1000, since)
         )
-        shared = share(prometheus, rule, seen, since) if fired else 1.0
+        shared = share(prometheus, rule, seen, since) if fired and seen.fault is None else 1.0
     except PromqlError:
         return ()  # valid for Prometheus, unknown to the parser
     named: list[Flag] = []

@@ -20,7 +20,7 @@ from typing import Any, Self
 from drills.engine.records import Records
 from drills.engine.recovery import patiently
 from drills.engine.result import Change
-from drills.engine.undo import Delete, Record, Restore, digest
+from drills.engine.undo import Record, Restore, Undo, digest
 from drills.errors import WorldError
 
 
@@ -90,7 +90,7 @@ class Journal:
         undo: str,
         before: str | None = None,
         after: str | None = None,
-        how: Delete | Restore | None = None,
+        how: Undo | None = None,
     ) -> int:
         """Record a change that is about to be made; returns its number for `undone`.
 
@@ -106,7 +106,7 @@ class Journal:
             self._kept.append(record)
             return len(self._changes) - 1
 
-    def _recorded(self, what: str, how: Delete | Restore | None) -> Record | None:
+    def _recorded(self, what: str, how: Undo | None) -> Record | None:
         if how is None or self._records is None:
             return None
         record = Record(run=self._run, order=next(self._orders), what=what, at=self._now(), undo=how)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from drills.engine import alerting, enforcing
+from drills.engine import alerting, enforcing, faulted
 from drills.engine.alerting import Period
 from drills.engine.result import Drill, Recovery
 from drills.engine.seen import Expected, Seen
@@ -23,7 +23,10 @@ def judge(
 ) -> Drill:
     """The drill's result."""
     control = enforcing.control(spec, seen)
-    enforcement = enforcing.enforcement(spec, seen, control)
+    if seen.fault is None:
+        enforcement = enforcing.enforcement(spec, seen, control)
+    else:
+        enforcement = faulted.enforcement(spec, seen, seen.fault, control)
     alerts = [alerting.judge(one, seen, enforcement, sources, period) for one in expected]
     quiets = [alerting.judge_quietness(one, seen, sources, period) for one in quiet]
     recovery = seen.recovery or Recovery(verdict="not-verified", seconds=None, reason="the undo did not run")
@@ -33,7 +36,7 @@ def judge(
         verdict=verdict,
         reasons=reasons,
         started_at=_instant(seen.started),
-        first_attempt_at=_instant(seen.attack_began) if seen.attack else None,
+        first_attempt_at=_instant(seen.attack_began) if seen.attacked else None,
         last_attempt_at=_instant(seen.attack_ended),
         finished_at=_instant(seen.observed_until),
         enforcement=enforcement,

@@ -12,6 +12,7 @@ from alerts.rule import AlertRule
 from drills.engine.result import BoundSeconds
 from drills.engine.watch import Snapshot, carries
 from drills.errors import InputError
+from drills.inject.wireguard import SHORTEST_SECONDS
 from drills.playbook import AlertExpectation, Drill, FloodInjection, ProbeInjection, WireguardInjection
 from drills.playbook.model import Control
 
@@ -34,13 +35,19 @@ class Waits:
 
 def check_built(drill: Drill) -> None:
     """InputError for an injection that this version does not have yet."""
-    if isinstance(drill.injection, FloodInjection | WireguardInjection):
+    if isinstance(drill.injection, FloodInjection):
         raise InputError(
             f"The drill {drill.name}: this version does not run {drill.injection.kind} injections yet; leave the drill "
             "out with --only."
         )
     if drill.control is None:
         raise InputError(f"The drill {drill.name} has no control: a denial counts only beside an allowed request.")
+    if isinstance(drill.injection, WireguardInjection):
+        if drill.expect.plaintext is None and drill.expect.path is None:
+            raise InputError(
+                f"The drill {drill.name} does not say what it expects: `expect` lacks `plaintext` or `path`."
+            )
+        return
     if drill.expect.denied is None:
         raise InputError(f"The drill {drill.name} does not say what it expects of the policy: `expect` lacks `denied`.")
     if drill.expect.during or drill.expect.plaintext is not None or drill.expect.path is not None:
@@ -106,8 +113,11 @@ def check_times(drill: Drill, expected: AlertExpectation, one: Watched, time_lap
             f"The drill {drill.name}: {expected.name} cannot fire within {expected.within:g} s, because its rule waits "
             f"{best:g} s; ask for `within: {bound_seconds(one, time_lapse).worst:g}s` or more."
         )
-    injection = attack_of(drill)
-    if not bounds.holds_long_enough(one.rule, one.timing, injection.duration / time_lapse):
+    injection = drill.injection
+    lasts = injection.duration / time_lapse
+    if isinstance(injection, WireguardInjection):
+        lasts = max(lasts, SHORTEST_SECONDS)
+    if not bounds.holds_long_enough(one.rule, one.timing, lasts):
         shortest = bounds.shortest_injection(one.rule, one.timing) * time_lapse
         raise InputError(
             f"The drill {drill.name}: an injection of {injection.duration:g} s is too short for {expected.name}, whose "

@@ -25,6 +25,7 @@ from drills.engine.target import Target
 from drills.engine.watch import POLL_SECONDS, Sources, Watch
 from drills.errors import WorldError
 from drills.inject.kinds import kind_of
+from drills.playbook import WireguardInjection
 
 GAP = 4 * POLL_SECONDS  # between two polls: longer ones are told
 ACTOR_VARIABLES = ("CI_JOB_URL", "GITHUB_RUN_ID", "BUILD_URL", "DRILLS_REASON")  # reason: a ticket, a game day's name
@@ -138,7 +139,8 @@ def _rules(target: Target, watch: Watch, runs: Sequence[DrillRun]) -> list[RuleI
 
 def _targets(target: Target, runs: Sequence[DrillRun]) -> list[TargetInput]:
     """Where the attacks and controls went: a Service with what is behind it, or a name outside."""
-    kinds = {kind.host: kind for run in runs for kind in (kind_of(run.injection), kind_of(run.control))}
+    tried = [each for run in runs for each in (run.injection, run.control)]
+    kinds = {kind.host: kind for kind in (kind_of(each) for each in tried if not isinstance(each, WireguardInjection))}
     return [_target(target, host, kind.service) for host, kind in kinds.items()]
 
 

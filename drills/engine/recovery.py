@@ -15,11 +15,12 @@ from typing import TypeVar
 
 from drills.engine.records import Outstanding, Records
 from drills.engine.result import RecoveryVerdict
-from drills.engine.undo import Delete, Record, Restore, differences, fresh, revert
+from drills.engine.undo import Delete, Record, RepairAgent, Restore, differences, fresh, revert
 from drills.errors import WorldError
 from drills.kube import Cluster, KubeError
 from drills.kube.pods import RUN
 from drills.kube.references import Reference, create, delete, read, replace, wait_gone
+from drills.kube.wireguard import WireGuard
 
 GONE_SECONDS = 30.0
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)  # wall seconds between tries of an undo that the API refuses
@@ -105,6 +106,8 @@ def put_back(cluster: Cluster, record: Record, *, wait: Wait = time.sleep) -> Un
                 return _delete(cluster, record, record.undo, wait)
             case Restore():
                 return _restore(cluster, record, record.undo)
+            case RepairAgent():
+                return _repair(cluster, record, record.undo, wait)
 
     try:
         return patiently(attempt, wait)
@@ -146,6 +149,19 @@ def _delete_one(cluster: Cluster, run: str, what: Reference, wait: Wait) -> bool
 
 def _is_of(metadata: dict[str, dict[str, str] | None], run: str) -> bool:
     return run in ((metadata.get("annotations") or {}).get(RUN), (metadata.get("labels") or {}).get(RUN))
+
+
+# --- what only an agent can repair ------------------------------------------------------------------------------------
+
+
+def _repair(cluster: Cluster, record: Record, undo: RepairAgent, wait: Wait) -> Undone:
+    """Where an agent is just starting, because a killed run had restarted it, it is waited for."""
+    wireguard = WireGuard(cluster, wait=wait)
+    wireguard.wait_agent(undo.node)
+    returned = undo.run is not None and wireguard.put_key_file_back(undo.node, undo.run)
+    wireguard.restart_agent(undo.node)
+    text = f"the agent of {undo.node} was restarted{' with the key that it had' if returned else ''}"
+    return Undone(record.what, "restored", text, finished=True)
 
 
 # --- what was changed -------------------------------------------------------------------------------------------------

@@ -76,6 +76,15 @@ class FlowEvidence(Model):
     partial: bool = False
 
 
+class CaptureEvidence(Model):
+    """Captures on all nodes around a fault, each shown to see known packets before and after it."""
+
+    kind: Literal["capture"] = "capture"
+    plaintext: Literal["none", "seen", "not-proven"]
+    packets: dict[str, int] = Field(default_factory=dict)  # of pods, in clear, by node
+    reasons: list[str] = Field(default_factory=list)
+
+
 class Enforcement(Model):
     """Did the policy hold?"""
 
@@ -87,7 +96,7 @@ class Enforcement(Model):
     leaked: int
     outcomes: dict[str, int]
     backends: dict[str, dict[str, int]] = Field(default_factory=dict)  # outcomes by the pod that was attacked
-    evidence: list[CounterEvidence | FlowEvidence] = Field(default_factory=list)
+    evidence: list[CounterEvidence | FlowEvidence | CaptureEvidence] = Field(default_factory=list)
 
 
 class Control(Model):

@@ -9,8 +9,11 @@ from drills.engine.attempts import Classified
 from drills.engine.evidence import Reading
 from drills.engine.lives import NOTHING, Wanted
 from drills.engine.preflight import Watched
+from drills.engine.recovery import Undone
 from drills.engine.result import FlowEvidence, PolicyInput, Recovery, SourceInput
 from drills.engine.watch import Instance
+from drills.inject.plaintext import Plaintext
+from drills.inject.wireguard import Effect
 from drills.kube import Service
 from drills.playbook import AlertExpectation
 
@@ -25,6 +28,26 @@ class Expected:
     watched: Watched | None
     sources: frozenset[Instance] = NOTHING
     delivery: float = 0.0  # wall seconds that Alertmanager may hold the alert back by its own configuration
+
+
+@dataclass(slots=True)
+class FaultSeen:
+    """What was found of a fault. Instants are seconds since the epoch, None where it did not come so far."""
+
+    effect: Effect | None = None
+    effective_at: float | None = None
+    undo_began: float | None = None
+    reopened_at: float | None = None
+    during: list[Classified] = field(default_factory=list)  # attempts across the path while it lasted
+    plaintext: Plaintext | None = None
+    undone: list[Undone] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
+    repair_seconds: float = 0.0  # of the playbook's time, from the begin of the undo until all was as before
+
+    @property
+    def happened(self) -> bool:
+        """Whether it took effect, so that an alert had something to tell of."""
+        return self.effective_at is not None
 
 
 @dataclass(slots=True)
@@ -52,4 +75,10 @@ class Seen:
     not_enforcing: tuple[str, ...] = ()  # pods behind the target that no policy guards, and endpoints in audit mode
     actors: list[SourceInput] = field(default_factory=list)
     recovery: Recovery | None = None
+    fault: FaultSeen | None = None  # of a drill that makes one; None for all others
     lack: str | None = None  # why the attack could not be judged, or was not made at all
+
+    @property
+    def attacked(self) -> bool:
+        """Whether anything was done of which an alert could tell."""
+        return bool(self.attack) if self.fault is None else self.fault.happened

@@ -34,8 +34,10 @@ def plan(drill: Drill, playbook: Playbook) -> dict[str, str]:
         found["expected"] = (
             " or ".join(map(denial, drill.expect.denied)) or "any denial that a counter or a flow proves"
         )
-    elif drill.expect.path is not None:
-        found["expected"] = f"the path between the nodes is {drill.expect.path}"
+    elif isinstance(drill.injection, WireguardInjection):
+        path = drill.expect.path
+        clear = ["no packet of a pod leaves in clear"] if drill.expect.plaintext is not None else []
+        found["expected"] = ", ".join([*clear, *([f"the path between the nodes is {path}"] if path else [])])
     return found
 
 

@@ -1,8 +1,9 @@
 """How to undo a change, as data: what is written to the cluster before the change, and all that recovery goes by.
 
 Two actions cover what drills change through the API: what was made is deleted, and what was altered or deleted is
-restored from its before-image. What to write back is decided here, purely: only the fields that the drill itself
-changed, and only where nobody else has touched them since.
+restored from its before-image. A third covers what only an agent can repair: files and devices of its node. What to
+write back is decided here, purely: only the fields that the drill itself changed, and only where nobody else has
+touched them since.
 """
 
 from __future__ import annotations
@@ -75,7 +76,17 @@ class Restore(Model):
         return value
 
 
-Undo = Annotated[Delete | Restore, Field(discriminator="action")]
+class RepairAgent(Model):
+    """Undo of a fault in a node's WireGuard that the API does not show: the key's file that ``run`` has hidden is put
+    back (None: none was hidden), and the agent is restarted, which then sets up everything. Both can be repeated.
+    """
+
+    action: Literal["repair-agent"] = "repair-agent"
+    node: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,252}$")
+    run: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,60}$")
+
+
+Undo: TypeAlias = Annotated[Delete | Restore | RepairAgent, Field(discriminator="action")]
 
 
 class Record(Model):

@@ -59,6 +59,17 @@ class WireGuard:
         """Take ``cilium_wg0`` away."""
         self._run(node, "ip", "link", "del", DEVICE)
 
+    def wait_agent(self, node: str, seconds: float = 60.0) -> None:
+        """Return when an agent of the node is ready. WorldError if that takes longer."""
+        until = time.monotonic() + seconds
+        namespace, labels, _ = AGENTS
+        while not any(
+            pod["spec"].get("nodeName") == node and _ready(pod) for pod in self._cluster.pods(namespace, labels)
+        ):
+            if time.monotonic() > until:
+                raise WorldError(f"No Cilium agent of {node} is ready after {seconds:g} s")
+            self._wait(LOOK_SECONDS)
+
     def restart_agent(self, node: str, seconds: float = 60.0, stop: threading.Event | None = None) -> None:
         """Delete the agent's pod and wait for its successor to be ready. WorldError if that takes longer."""
         agent = self._agent(node)

@@ -37,6 +37,10 @@ def statements(drill: Drill) -> Iterator[Statement]:
 def of_enforcement(drill: Drill) -> Statement:
     """Whether the policy held."""
     enforcement, control = drill.enforcement, drill.control
+    if enforcement.verdict != "inconclusive" and any(one.kind == "capture" for one in enforcement.evidence):
+        held = enforcement.verdict == "held"
+        text = "The encryption held" if held else "The encryption did not hold"
+        return Statement("good" if held else "bad", f"{text}: {sentence(enforcement.reason)}.")
     if enforcement.verdict == "held":
         return Statement(
             "good",

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from drills.engine.result import Alert, CounterEvidence, Drill, FlowEvidence, Result, TargetSummary, Verdict
+from drills.engine.result import (
+    Alert,
+    CaptureEvidence,
+    CounterEvidence,
+    Drill,
+    FlowEvidence,
+    Result,
+    TargetSummary,
+    Verdict,
+)
 from drills.report.look import hints
 from drills.report.proven import Statement, Tone, statements
 from drills.report.text import clock, counts, plain, seconds
@@ -127,7 +136,12 @@ def _enforcement(drill: Drill) -> Iterator[Row]:
         yield Row("", "", _evidence(evidence))
 
 
-def _evidence(evidence: CounterEvidence | FlowEvidence) -> str:
+def _evidence(evidence: CounterEvidence | FlowEvidence | CaptureEvidence) -> str:
+    if isinstance(evidence, CaptureEvidence):
+        packets = f" ({counts(evidence.packets)})" if any(evidence.packets.values()) else ""
+        return f"captures: plaintext {evidence.plaintext}{packets}" + _why(
+            bool(evidence.reasons), "; ".join(evidence.reasons)
+        )
     if isinstance(evidence, CounterEvidence):
         text = f"counter {evidence.before:g} -> {evidence.after:g}: {plain(evidence.query)}"
     else:

@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from drills.engine.undo import Delete, Record, Restore, Undo, differences, digest, fresh, of_drill_pod, revert
+from drills.engine.undo import (
+    Record,
+    RepairAgent,
+    Restore,
+    Undo,
+    differences,
+    digest,
+    fresh,
+    of_drill_pod,
+    revert,
+)
 from drills.kube.references import Reference
 
 KEY = "network.cilium.io/wg-pub-key"
@@ -125,9 +135,15 @@ def test_digest_is_of_what_users_write() -> None:
 
 
 @pytest.mark.parametrize(
-    "undo", [of_drill_pod("frontend", "drill-x"), Restore(object=NODE, before=node({KEY: "a"}), after=None)]
+    "undo",
+    [
+        of_drill_pod("frontend", "drill-x"),
+        Restore(object=NODE, before=node({KEY: "a"}), after=None),
+        RepairAgent(node="k8s-w1", run="20261122-1"),
+        RepairAgent(node="k8s-w1"),
+    ],
 )
-def test_record_is_read_as_it_was_written(undo: Delete | Restore) -> None:
+def test_record_is_read_as_it_was_written(undo: Undo) -> None:
     record = Record(run="r", order=3, what="a change", at="now", undo=undo)
     text = record.model_dump_json(by_alias=True)
     assert Record.model_validate_json(text) == record
@@ -139,6 +155,8 @@ def test_record_is_read_as_it_was_written(undo: Delete | Restore) -> None:
     [
         {"action": "run", "command": "rm -rf /"},
         {"action": "delete", "objects": [], "then": "reboot"},
+        {"action": "repair-agent", "node": "k8s-w1", "run": "../../etc/passwd"},
+        {"action": "repair-agent", "node": "--all"},
         {
             "action": "restore",
             "object": {"api_version": "v1", "plural": "pods", "name": "x"},

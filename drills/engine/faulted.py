@@ -1,0 +1,58 @@
+"""From what a fault's drill saw to the results that `faulting` decides. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from drills.engine.faulting import FaultFacts, PathAttempt, judge_fault, passed
+from drills.engine.result import CaptureEvidence, Control, Enforcement, Recovery, RecoveryVerdict
+from drills.engine.seen import FaultSeen, Seen
+from drills.playbook import Drill as Spec
+
+WORST: tuple[RecoveryVerdict, ...] = ("not-restored", "not-verified", "self-healed", "restored")
+
+
+def enforcement(spec: Spec, seen: Seen, fault: FaultSeen, beside: Control) -> Enforcement:
+    """Whether the encryption held. ``attempts`` are those across the path while the fault stood."""
+    began = fault.effective_at or 0.0
+    attempts = [PathAttempt(one.attempt.at - began, passed(one.attempt, one.outcome.kind)) for one in fault.during]
+    asked = spec.expect.plaintext is not None
+    facts = FaultFacts(
+        control=beside.verdict,
+        effect=fault.effect,
+        expected=spec.expect.path,
+        attempts=attempts,
+        plaintext=fault.plaintext if asked else None,
+        lacking=fault.lacking,
+        lack=seen.lack,
+    )
+    found = judge_fault(facts)
+    closed = spec.expect.path == "closed"
+    return Enforcement(
+        verdict=found.verdict,
+        reason=found.reason,
+        attempts=len(attempts),
+        planned=len(attempts),
+        denied=sum(one.passed is False for one in attempts),
+        leaked=sum(one.passed is True for one in attempts) if closed and found.verdict == "breached" else 0,
+        outcomes=dict(sorted(Counter(one.outcome.name for one in fault.during).items())),
+        evidence=[] if fault.plaintext is None else [_evidence(fault)],
+    )
+
+
+def _evidence(fault: FaultSeen) -> CaptureEvidence:
+    assert fault.plaintext is not None
+    found = fault.plaintext
+    return CaptureEvidence(plaintext=found.verdict.value, packets=dict(found.packets), reasons=list(found.reasons))
+
+
+def recovery(pods: Recovery, fault: FaultSeen, problems: list[str]) -> Recovery:
+    """Of everything together: the drill pods, the captures' pods, and what the fault had changed."""
+    verdicts: list[RecoveryVerdict] = [pods.verdict, *(one.verdict for one in fault.undone)]
+    reasons = [pods.reason, *problems, *(one.text for one in fault.undone if one.verdict != "restored")]
+    if problems or fault.lacking:
+        verdicts.append("not-restored")
+        reasons += fault.lacking
+    verdict = next(each for each in WORST if each in verdicts)
+    seconds = round((pods.seconds or 0.0) + fault.repair_seconds, 1)
+    return Recovery(verdict=verdict, seconds=seconds, reason="; ".join(one for one in reasons if one))

@@ -1,0 +1,129 @@
+"""WireGuard drills from end to end: a lost key, plaintext that really leaves, and a run that is killed in mid-fault."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, Lab
+from test_recovery import different, kill_at, start, state
+
+pytestmark = pytest.mark.lab
+
+NODE = "k8s-w1"
+QUICK = """
+apiVersion: drills/v1
+kind: Playbook
+metadata: {name: quick}
+spec:
+  guards: {namespaces: [frontend, backend], maxRequestsPerSecond: 20, maxDuration: 15m}
+  sources:
+    frontend: {namespace: frontend, labels: {app: frontend}}
+  drills:
+  - name: node-key
+    inject:
+      wireguard: {node: k8s-w1, fault: FAULT, duration: 2m}
+    control:
+      http: {from: frontend, url: "http://http-api.backend/", status: 200, timeout: 2s}
+    expect: {plaintext: none, path: closed}
+"""
+
+
+def quick(folder: Path, fault: str) -> Path:
+    path = folder / "quick.yaml"
+    path.write_text(QUICK.replace("FAULT", fault))
+    return path
+
+
+def keys(lab: Lab) -> dict[str, Any]:
+    nodes = json.loads(lab.kubectl("get", "ciliumnodes", "-o", "json"))["items"]
+    return {node["metadata"]["name"]: node["metadata"]["annotations"] for node in nodes}
+
+
+def encryption(lab: Lab) -> dict[str, Any]:
+    """What the agent of the node says now."""
+    pods = json.loads(lab.kubectl("get", "pods", "-n", "kube-system", "-l", "k8s-app=cilium", "-o", "json"))["items"]
+    (name,) = [pod["metadata"]["name"] for pod in pods if pod["spec"]["nodeName"] == NODE]
+    command = ("cilium-dbg", "encrypt", "status", "-o", "json")
+    found: dict[str, Any] = json.loads(lab.kubectl("exec", "-n", "kube-system", name, "--", *command))
+    return found
+
+
+def nothing_is_left(lab: Lab) -> None:
+    assert lab.kubectl("get", "pods,configmaps,secrets,leases", "-n", "drills", "-o", "name") == ""
+    assert "drill-" not in lab.kubectl("get", "pods,configmaps", "-A", "-o", "name")
+
+
+def test_shipped_drill_of_a_replaced_key_passes(lab: Lab, tmp_path: Path) -> None:
+    before = keys(lab)
+
+    ended = lab.drills(
+        "run", ROOT / "playbooks" / "zero-trust.yaml", "--only", "wireguard-key", "--lab", "--out", tmp_path
+    )
+
+    assert ended.status == 0, ended.out + ended.err
+    (drill,) = lab.drills.result(tmp_path)["drills"]
+    enforcement = drill["enforcement"]
+    assert enforcement["verdict"] == "held"
+    assert enforcement["denied"] == enforcement["attempts"] >= 50
+    assert enforcement["outcomes"].keys() == {"connect-timeout"}
+    (captured,) = enforcement["evidence"]
+    assert (captured["kind"], captured["plaintext"], set(captured["packets"])) == ("capture", "none", set(before))
+    assert drill["control"]["verdict"] == "up"
+    (alert,) = drill["alerts"]
+    assert (alert["name"], alert["verdict"], alert["resolution"]) == ("CiliumNodePathBroken", "detected", "resolved")
+    assert alert["flags"] == []
+    assert drill["recovery"]["verdict"] == "restored"
+    assert keys(lab) == before
+    nothing_is_left(lab)
+
+
+def test_plaintext_that_leaves_a_node_is_breached(lab: Lab, tmp_path: Path) -> None:
+    config = ("-n", "kube-system", "configmap", "cilium-config", "--type", "merge", "-p")
+    lab.kubectl("patch", *config, '{"data": {"lab-plaintext-fallback": "true"}}')
+    try:
+        ended = lab.drills("run", quick(tmp_path, "device-deleted"), "--lab", "--out", tmp_path)
+    finally:
+        lab.kubectl("patch", *config, '{"data": {"lab-plaintext-fallback": "false"}}')
+
+    assert ended.status == 1, ended.out + ended.err
+    (drill,) = lab.drills.result(tmp_path)["drills"]
+    assert drill["enforcement"]["verdict"] == "breached"
+    assert "in clear" in drill["enforcement"]["reason"]
+    (captured,) = drill["enforcement"]["evidence"]
+    assert captured["plaintext"] == "seen"
+    assert captured["packets"][NODE] > 0
+    assert drill["recovery"]["verdict"] == "restored", drill["recovery"]
+    assert "The encryption did not hold" in ended.out
+    nothing_is_left(lab)
+
+
+def test_killed_while_a_key_is_replaced_and_recovered_byte_for_byte(lab: Lab, tmp_path: Path) -> None:
+    before, annotations = state(lab), keys(lab)
+    kill_at(start(lab, quick(tmp_path, "key-replaced"), tmp_path / "out"), tmp_path / "out" / "journal.jsonl", "effect")
+    assert keys(lab) != annotations, "it was killed while the fault stood"
+
+    recovered = lab.drills("recover")
+
+    assert recovered.status == 0, recovered.out + recovered.err
+    assert keys(lab) == annotations
+    assert different(before, state(lab)) == []
+    nothing_is_left(lab)
+
+
+def test_killed_while_the_device_is_gone_and_recovered(lab: Lab, tmp_path: Path) -> None:
+    before = encryption(lab)
+    kill_at(
+        start(lab, quick(tmp_path, "device-deleted"), tmp_path / "out"), tmp_path / "out" / "journal.jsonl", "effect"
+    )
+    assert "public-key" not in json.dumps(encryption(lab))
+
+    recovered = lab.drills("recover")
+
+    assert recovered.status == 0, recovered.out + recovered.err
+    assert f"the agent of {NODE} was restarted" in recovered.out
+    (device,), (was,) = (found["wireguard"]["interfaces"] for found in (encryption(lab), before))
+    assert (device["public-key"], device["peer-count"]) == (was["public-key"], was["peer-count"])
+    nothing_is_left(lab)
