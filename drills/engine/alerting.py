@@ -17,10 +17,11 @@ from alerts.prometheus import LoadedRule, Prometheus
 from drills.engine import flags, lives, preflight
 from drills.engine.detection import AlertFacts, Stop, Times, judge_alert, judge_quiet
 from drills.engine.result import Alert, Collateral, Enforcement, Quiet
-from drills.engine.seen import Expected, Seen
+from drills.engine.seen import Expected, FaultSeen, Seen
 from drills.engine.verdict import ENOUGH
 from drills.engine.watch import Inputs, Snapshot, Sources, faults
 from drills.errors import DrillsError, WorldError
+from drills.inject.wireguard import EffectState
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def _unjudged(seen: Seen, enforcement: Enforcement, period: Period) -> str | Non
     if not seen.attacked:
         return f"no attack was made: {seen.lack or 'it was stopped before'}"
     if seen.fault is not None:  # it was there, whatever is known of the encryption
-        return None if period.aborted is None else f"the drill was stopped: {period.aborted}"
+        return _unlasting(seen.fault, period)
     if enforcement.verdict == "inconclusive":
         return f"the attack itself is inconclusive: {enforcement.reason}"
     if enforcement.denied < ENOUGH * enforcement.attempts:
@@ -71,6 +72,12 @@ def _unjudged(seen: Seen, enforcement: Enforcement, period: Period) -> str | Non
     if period.aborted is not None:
         return f"the drill was stopped: {period.aborted}"
     return None
+
+
+def _unlasting(fault: FaultSeen, period: Period) -> str | None:
+    if fault.effect is not None and fault.effect.state is not EffectState.EFFECTIVE:
+        return f"the fault did not last: {fault.effect.reason}"
+    return None if period.aborted is None else f"the drill was stopped: {period.aborted}"
 
 
 def _inputs(one: Expected, prometheus: Prometheus | None, period: Period) -> Inputs:

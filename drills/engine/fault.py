@@ -218,7 +218,8 @@ class Fault:
             self._fault.undone.append(undone)
             if undone.finished:
                 self._journal.undone(number)
-        self._await_restored(plan, before, since)
+        # A fault that never took effect has ended no session: then no fresh handshake can be asked for.
+        self._await_restored(plan, before, since if self._fault.happened else 0.0, since)
         self._fault.repair_seconds = round(self._target.playbook(time.time() - since), 1)
         began = self._seen.attack_began or since
         self._fault.plaintext = self._captures.judge(began, time.time())
@@ -227,20 +228,20 @@ class Fault:
             "plaintext", drill=self.name, verdict=found.verdict, packets=found.packets, reasons=found.reasons
         )
 
-    def _await_restored(self, plan: Plan, before: Picture, since: float) -> None:
+    def _await_restored(self, plan: Plan, before: Picture, since: float, began: float) -> None:
         until = time.time() + RESTORED_SECONDS
         while True:
-            self._fault.lacking = self._lacking(plan, before, since)
+            self._fault.lacking = self._lacking(plan, before, since, began)
             if not self._fault.lacking or time.time() > until or self._interrupt.hurry.is_set():
                 return
             self._pause()
 
-    def _lacking(self, plan: Plan, before: Picture, since: float) -> list[str]:
+    def _lacking(self, plan: Plan, before: Picture, since: float, began: float) -> list[str]:
         try:
             found = wireguard.missing_after(plan, before, self._wireguard.picture(), since)
         except WorldError as error:
             found = [str(error)]
-        reopened = self._fault.reopened_at = self._path.opened(since)
+        reopened = self._fault.reopened_at = self._path.opened(began)
         return found if reopened is not None else [*found, "the path is not open again"]
 
     # --- helpers ------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ WORST: tuple[RecoveryVerdict, ...] = ("not-restored", "not-verified", "self-heal
 def enforcement(spec: Spec, seen: Seen, fault: FaultSeen, beside: Control) -> Enforcement:
     """Whether the encryption held. ``attempts`` are those across the path while the fault stood."""
     began = fault.effective_at or 0.0
+    lasted = 0.0 if fault.effective_at is None or fault.undo_began is None else fault.undo_began - fault.effective_at
     attempts = [PathAttempt(one.attempt.at - began, passed(one.attempt, one.outcome.kind)) for one in fault.during]
     asked = spec.expect.plaintext is not None
     facts = FaultFacts(
@@ -24,6 +25,7 @@ def enforcement(spec: Spec, seen: Seen, fault: FaultSeen, beside: Control) -> En
         attempts=attempts,
         plaintext=fault.plaintext if asked else None,
         lacking=fault.lacking,
+        lasted=lasted,
         lack=seen.lack,
     )
     found = judge_fault(facts)

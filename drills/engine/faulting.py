@@ -14,7 +14,7 @@ from drills.engine.result import ControlVerdict
 from drills.engine.verdict import Judgement
 from drills.inject.base import Attempt, OutcomeKind
 from drills.inject.plaintext import Plaintext, PlaintextVerdict
-from drills.inject.wireguard import Effect, EffectState
+from drills.inject.wireguard import SHORTEST_SECONDS, Effect, EffectState
 
 SESSION_SECONDS: Final = 180.0  # WireGuard's REJECT_AFTER_TIME: no session lives longer without a new handshake
 SETTLE_SECONDS: Final = 10.0  # two of WireGuard's tries for a handshake: a path that stays open may pause for so long
@@ -36,7 +36,7 @@ class PathAttempt:
 class FaultFacts:
     """All that the verdict rests on. ``plaintext`` None: the playbook does not ask. ``lack``: why no fault was made.
 
-    ``attempts`` are those that began and ended while the fault lasted, in order.
+    ``attempts`` are those that began and ended while the fault lasted, in order. ``lasted``: in wall seconds.
     """
 
     control: ControlVerdict
@@ -45,6 +45,7 @@ class FaultFacts:
     attempts: Sequence[PathAttempt]
     plaintext: Plaintext | None
     lacking: Sequence[str]
+    lasted: float
     lack: str | None = None
 
 
@@ -68,6 +69,11 @@ def judge_fault(facts: FaultFacts) -> Judgement:  # noqa: PLR0911 - a list of ru
         return Judgement("inconclusive", facts.lack or "no fault was made")
     if effect.state is not EffectState.EFFECTIVE:
         return Judgement("inconclusive", f"the fault was not there ({effect.state}): {effect.reason}")
+    if facts.lasted < SHORTEST_SECONDS:
+        return Judgement(
+            "inconclusive",
+            f"the fault stood for {facts.lasted:.1f} s only; it takes {SHORTEST_SECONDS:g} s on the wall",
+        )
     if facts.control != "up":
         return Judgement("inconclusive", f"the control was {facts.control} without the fault: nothing follows from it")
     if plaintext is not None and plaintext.verdict is not PlaintextVerdict.NONE:

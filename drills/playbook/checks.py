@@ -115,6 +115,11 @@ def _of_wireguard(playbook: Playbook, injection: WireguardInjection, path: KeyPa
     yield from _too_long(playbook, injection.duration, path)
     if injection.fault == "secret-deleted" and injection.secret is None:
         yield Complaint((*path, "fault"), "secret-deleted needs to know which: secret: namespace/name")
+    namespace, allowed = (injection.secret or "").partition("/")[0], playbook.guards.namespaces
+    if injection.secret is not None and allowed is not None and namespace not in allowed:
+        yield Complaint(
+            (*path, "secret"), f'namespace "{namespace}" is not among guards.namespaces ({", ".join(allowed)})'
+        )
     if injection.fault != "secret-deleted" and injection.secret is not None:
         yield Complaint((*path, "secret"), f"the fault {injection.fault} has nothing to do with a Secret")
 

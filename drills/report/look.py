@@ -27,11 +27,19 @@ STOPPED: dict[StoppedAt, str] = {
 }
 
 
+CLEAR = (
+    "What do the nodes say (cilium-dbg encrypt status), and by which route do pod packets leave without the tunnel? "
+    "Cilium's strict mode (encryption.strictMode) drops them instead."
+)
 NOISY = "What fired it? Its rule is too wide, or something else happens."
 
 
 def enforcement_hints(enforcement: Enforcement, control: Control) -> Iterator[str]:
     """For a policy that did not hold, or of which nothing is known."""
+    if any(one.kind == "capture" for one in enforcement.evidence):
+        if enforcement.verdict != "held":
+            yield CLEAR
+        return
     if enforcement.verdict == "breached":
         yield (
             "Does a policy select the target's pods, is it VALID, and does none allow more than it should? "

@@ -37,7 +37,9 @@ def statements(drill: Drill) -> Iterator[Statement]:
 def of_enforcement(drill: Drill) -> Statement:
     """Whether the policy held."""
     enforcement, control = drill.enforcement, drill.control
-    if enforcement.verdict != "inconclusive" and any(one.kind == "capture" for one in enforcement.evidence):
+    if any(one.kind == "capture" for one in enforcement.evidence):
+        if enforcement.verdict == "inconclusive":
+            return Statement("doubt", f"Nothing is proven about the encryption: {sentence(enforcement.reason)}.")
         held = enforcement.verdict == "held"
         text = "The encryption held" if held else "The encryption did not hold"
         return Statement("good" if held else "bad", f"{text}: {sentence(enforcement.reason)}.")

@@ -100,10 +100,17 @@ def test_plaintext_that_leaves_a_node_is_breached(lab: Lab, tmp_path: Path) -> N
     nothing_is_left(lab)
 
 
-def test_killed_while_a_key_is_replaced_and_recovered_byte_for_byte(lab: Lab, tmp_path: Path) -> None:
+def kill(lab: Lab, folder: Path, fault: str, wanted: str) -> None:
+    """A run that ends at a step of its journal, by SIGKILL."""
+    out = folder / "out"
+    kill_at(start(lab, quick(folder, fault), out), out / "journal.jsonl", wanted)
+
+
+@pytest.mark.parametrize("wanted", ["attack", "effect"])
+def test_killed_around_a_replaced_key_and_recovered_byte_for_byte(lab: Lab, tmp_path: Path, wanted: str) -> None:
     before, annotations = state(lab), keys(lab)
-    kill_at(start(lab, quick(tmp_path, "key-replaced"), tmp_path / "out"), tmp_path / "out" / "journal.jsonl", "effect")
-    assert keys(lab) != annotations, "it was killed while the fault stood"
+    kill(lab, tmp_path, "key-replaced", wanted)
+    assert keys(lab) != annotations or wanted != "effect", "it was killed while the fault stood"
 
     recovered = lab.drills("recover")
 
@@ -113,17 +120,17 @@ def test_killed_while_a_key_is_replaced_and_recovered_byte_for_byte(lab: Lab, tm
     nothing_is_left(lab)
 
 
-def test_killed_while_the_device_is_gone_and_recovered(lab: Lab, tmp_path: Path) -> None:
-    before = encryption(lab)
-    kill_at(
-        start(lab, quick(tmp_path, "device-deleted"), tmp_path / "out"), tmp_path / "out" / "journal.jsonl", "effect"
-    )
-    assert "public-key" not in json.dumps(encryption(lab))
+@pytest.mark.parametrize("fault", ["device-deleted", "key-file-deleted"])
+def test_killed_over_what_only_the_agent_can_repair(lab: Lab, tmp_path: Path, fault: str) -> None:
+    (was,), annotations = encryption(lab)["wireguard"]["interfaces"], keys(lab)
+    kill(lab, tmp_path, fault, "effect")
+    assert was["public-key"] not in json.dumps(encryption(lab))
 
     recovered = lab.drills("recover")
 
     assert recovered.status == 0, recovered.out + recovered.err
     assert f"the agent of {NODE} was restarted" in recovered.out
-    (device,), (was,) = (found["wireguard"]["interfaces"] for found in (encryption(lab), before))
+    (device,) = encryption(lab)["wireguard"]["interfaces"]
     assert (device["public-key"], device["peer-count"]) == (was["public-key"], was["peer-count"])
+    assert keys(lab) == annotations
     nothing_is_left(lab)
