@@ -218,8 +218,7 @@ class Fault:
             self._fault.undone.append(undone)
             if undone.finished:
                 self._journal.undone(number)
-        # A fault that never took effect has ended no session: then no fresh handshake can be asked for.
-        self._await_restored(plan, before, since if self._fault.happened else 0.0, since)
+        self._await_restored(plan, before, self._handshakes_since(since), since)
         self._fault.repair_seconds = round(self._target.playbook(time.time() - since), 1)
         began = self._seen.attack_began or since
         self._fault.plaintext = self._captures.judge(began, time.time())
@@ -227,6 +226,15 @@ class Fault:
         self._journal.write(
             "plaintext", drill=self.name, verdict=found.verdict, packets=found.packets, reasons=found.reasons
         )
+
+    def _handshakes_since(self, undo_began: float) -> float:
+        """What a handshake must be newer than: one that somebody's repair brought was before our undo, and a fault that
+        never took effect has ended no session.
+        """
+        effect, effective_at = self._fault.effect, self._fault.effective_at
+        if effective_at is None:
+            return 0.0
+        return effective_at if effect is not None and effect.state is EffectState.HEALED else undo_began
 
     def _await_restored(self, plan: Plan, before: Picture, since: float, began: float) -> None:
         until = time.time() + RESTORED_SECONDS
