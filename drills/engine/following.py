@@ -22,6 +22,8 @@ from drills.playbook import AlertExpectation, Drill
 Moved = Callable[[str, Stage], None]
 UNTOLD: tuple[Stage, ...] = ("firing", "at Alertmanager")  # where Alertmanager may hold an alert back
 
+FORGOTTEN_SECONDS = 1.0  # on the wall: Alertmanager drops an alert soon after its end
+
 
 class Following:
     """The expected and quiet alerts of one drill."""
@@ -78,7 +80,10 @@ class Following:
             known = now.answered and "alertmanager" not in now.problems
             return known and not preflight.active_names(now, wanted)
 
-        if self._watch.wait(quiet, time.time() + waits.settle, stop):
+        rested = self._watch.wait(quiet, time.time() + waits.settle, stop)
+        if rested is None and (ends := preflight.left_over(self._watch.latest(), wanted)) is not None:
+            rested = self._watch.wait(quiet, ends + FORGOTTEN_SECONDS, stop)
+        if rested is not None:
             self._watch.wait(lambda now: bool(preflight.active_names(now, wanted)), time.time() + waits.still, stop)
         return preflight.active_names(self._watch.latest(), wanted)
 

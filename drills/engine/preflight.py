@@ -120,3 +120,16 @@ def active_names(snapshot: Snapshot, expectations: Sequence[tuple[str, Mapping[s
     return tuple(
         name for name, labels in expectations if snapshot.active(name, labels) or snapshot.managed_alerts(name, labels)
     )
+
+
+def left_over(snapshot: Snapshot, expectations: Sequence[tuple[str, Mapping[str, str]]]) -> float | None:
+    """When Alertmanager will have forgotten alerts that Prometheus no longer has; None where that is not what is left.
+
+    A Prometheus that died with an alert firing never told of its end; Alertmanager keeps it until the end that was
+    announced with it, 4 resend delays later (Prometheus rules/manager.go, SendAlerts).
+    """
+    if any(snapshot.active(name, labels) for name, labels in expectations):
+        return None
+    kept = [one for name, labels in expectations for one in snapshot.managed_alerts(name, labels)]
+    ends = [one.ends_at for one in kept if one.ends_at is not None]
+    return max(ends) if ends and len(ends) == len(kept) else None
