@@ -12,7 +12,8 @@ from alerts.rule import AlertRule
 from drills.engine.result import BoundSeconds
 from drills.engine.watch import Snapshot, carries
 from drills.errors import InputError
-from drills.playbook import AlertExpectation, Drill, FloodInjection, ProbeInjection, WireguardInjection
+from drills.inject.kinds import kind_of
+from drills.playbook import AlertExpectation, Drill, FloodInjection, Playbook, ProbeInjection, WireguardInjection
 from drills.playbook.model import Control
 
 
@@ -45,6 +46,17 @@ def check_built(drill: Drill) -> None:
         raise InputError(f"The drill {drill.name} does not say what it expects of the policy: `expect` lacks `denied`.")
     if drill.expect.during or drill.expect.plaintext is not None or drill.expect.path is not None:
         raise InputError(f"The drill {drill.name}: `during`, `plaintext` and `path` belong to other injections.")
+
+
+def check_namespaces(drill: Drill, playbook: Playbook) -> None:
+    """InputError where an attack or a control goes to a namespace that the guards do not list."""
+    allowed = playbook.guards.namespaces
+    for one in (attack_of(drill), control_of(drill)):
+        named = kind_of(one).service
+        if allowed is not None and named is not None and named[0] not in allowed:
+            raise InputError(
+                f"The drill {drill.name} goes to {kind_of(one).host}, and guards.namespaces does not list {named[0]}."
+            )
 
 
 def attack_of(drill: Drill) -> ProbeInjection:
