@@ -108,7 +108,7 @@ def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **opti
     configure()
     _one_target(options)
     jobs = engine.select([(path, load(path)) for path in playbooks], only)
-    folder = files.directory(out or engine.default_out())
+    folder = out or engine.default_out()
     results = []
     with (
         Console() as console,
@@ -123,7 +123,7 @@ def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **opti
         ),
     ):
         for job in jobs:
-            own = folder if len(jobs) == 1 else files.directory(folder / job.playbook.name)
+            own = files.directory(folder if len(jobs) == 1 else folder / job.playbook.name)
             result = engine.run(job, target, own, console, interrupt)
             results.append(result)
             console.files(files.write(result, own))
@@ -131,7 +131,8 @@ def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **opti
                 break
         if len(jobs) > 1:
             console.files([files.write_summary(results, folder)])
-    return EXIT_STATUS[worst(result.verdict for result in results)]
+    verdicts = [result.verdict for result in results]
+    return EXIT_STATUS[worst([*verdicts, "aborted"] if len(results) < len(jobs) else verdicts)]
 
 
 def _one_target(options: dict[str, Any]) -> None:

@@ -113,7 +113,9 @@ def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, perio
         )
     if times.firing is None:
         return replace(facts, stop=_why_not(one, found, (began, until), prometheus, period))
-    if facts.expects_notice and times.notified is None:
+    if sources.receiver is None and sources.alertmanager is not None:
+        facts = replace(facts, handed_over=lives.handed_over(period.snapshots, one.wanted, began))
+    if (facts.expects_notice and times.notified is None) or facts.handed_over is False:
         stop = _undelivered(one, (began, times.firing), sources, period)
         if stop.at == "not-at-alertmanager" and (reloaded := _reloaded(period.snapshots)):
             return replace(facts, unjudged=f"{reloaded}; {stop.reason}")
@@ -208,8 +210,10 @@ def judge_quietness(one: Expected, seen: Seen, sources: Sources, period: Period)
     except WorldError:
         inputs, noise = _inputs(one, None, period), None
     lacks = list(faults(period.snapshots, inputs))
-    if (missing := lives.quiet_lack(sources.prometheus, one.rule, one.wanted.name)) is not None:
+    if (missing := lives.quiet_lack(sources.prometheus, one.rule, one.wanted.name, seen.attack_began)) is not None:
         lacks.append(missing)
+    if noise is None and period.snapshots and period.snapshots[-1].active(one.wanted.name, {}):
+        lacks.append(f"{one.wanted.name} is pending still, and may fire yet")
     return judge_quiet(one.wanted.name, _before(one, seen) or noise, "; ".join(lacks) or None)
 
 

@@ -36,8 +36,9 @@ class AlertFacts:
     """All that a verdict on one expected alert rests on. Durations are playbook seconds, instants wall clock.
 
     ``unjudged`` says why the alert cannot be judged (None: it can). ``active_before`` is an alert that was active when
-    the attack began. ``expects_notice`` is False where no receiver and no Alertmanager can be asked. ``gaps`` says that
-    scrapes or evaluations were missed (None: none), which makes an alert late that is not to blame.
+    the attack began. ``expects_notice`` is False where no receiver can be asked; ``handed_over`` then says whether
+    Alertmanager had it for the receiver, unmuted (None: nobody was asked). ``gaps`` says that scrapes or evaluations
+    were missed (None: none), which makes an alert late that is not to blame.
     """
 
     name: str
@@ -52,6 +53,7 @@ class AlertFacts:
     unjudged: str | None
     stop: Stop | None
     expects_notice: bool
+    handed_over: bool | None = None
     resolution_unjudged: str | None = None
     gaps: str | None = None
     flags: tuple[Flag, ...] = field(default_factory=tuple)
@@ -80,16 +82,16 @@ def judge_alert(facts: AlertFacts) -> Alert:
 
 
 def _verdict(facts: AlertFacts) -> tuple[AlertVerdict, Stop | None]:
-    if facts.active_before:
-        return "premature", None
     if facts.unjudged is not None:
         return "not-judged", None
+    if facts.active_before:
+        return "premature", None
     if facts.gaps is not None and _is_by_gaps(facts):
         return "not-judged", None
     detection = _detection(facts)
     if detection is None:
         return "missed", facts.stop or Stop("unknown", "the alert never fired, and no single cause was found")
-    if facts.expects_notice and facts.times.notified is None:
+    if (facts.expects_notice and facts.times.notified is None) or facts.handed_over is False:
         return "undelivered", facts.stop or Stop("unknown", "the alert fired, and no notification was seen")
     return ("late" if detection > facts.within else "detected"), None
 

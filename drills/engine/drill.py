@@ -32,7 +32,7 @@ from drills.engine.result import Drill as DrillResult
 from drills.engine.seen import Expected, Seen
 from drills.engine.target import Target
 from drills.engine.watch import Sources, Watch
-from drills.errors import WorldError
+from drills.errors import DrillsError
 from drills.inject.base import OutcomeKind
 from drills.playbook import Control, Drill, Playbook, ProbeInjection, WireguardInjection
 
@@ -96,16 +96,21 @@ class DrillRun:
         """The alerts that must not come."""
         return self._alerts.quiet
 
-    def run(self) -> DrillResult:
-        """Every phase, then the verdict; InputError for a drill that could not end well, before anything is made."""
-        self.seen.started = time.time()
+    def know(self) -> None:
+        """InputError for a drill that could not end well, WorldError if Prometheus cannot be asked: nothing is made."""
+        preflight.check_namespaces(self.drill, self._context.playbook)
         self._alerts.know_rules()
+
+    def run(self) -> DrillResult:
+        """Every phase, then the verdict, whatever happens in between."""
+        self.seen.started = time.time()
         try:
+            self._alerts.know_rules()  # again: they may have changed since the run began
             self._prepare()
             if self._baseline():
                 self._inject()
                 self._observe()
-        except WorldError as error:
+        except DrillsError as error:
             self.seen.lack = str(error)
             self._note(str(error))
         finally:
@@ -179,7 +184,7 @@ class DrillRun:
             return
         until = self._alerts.observed_until(began)
         self._phase("observe", "waiting for the alerts", max(0.0, until - time.time()))
-        self._alerts.await_arrival(until, self._stopped)
+        self._alerts.await_arrival(until)
 
     def _really_happened(self) -> bool:
         """Whether there was something that an alert could tell of."""
@@ -193,6 +198,8 @@ class DrillRun:
         if self.seen.fault is not None:
             self.seen.recovery = faulted.recovery(self.seen.recovery, self.seen.fault, problems)
         ended = self.seen.attack_ended
+        if ended is not None:
+            self._alerts.await_quiet(ended)
         if ended is not None and self._alerts.fired():
             until = self._alerts.resolved_until(ended)
             self._phase("recover", "waiting for the alerts to resolve", max(0.0, until - time.time()))

@@ -42,7 +42,7 @@ def enforcement(spec: Spec, seen: Seen, beside: Control) -> Enforcement:
     counter, flows = _counter(seen), seen.flows
     meanwhile = _changed_meanwhile(seen)
     found = judge_enforcement(
-        counts, beside.verdict, evidence.proof(counter, flows), short_timeout(spec, seen) or meanwhile
+        counts, beside.verdict, evidence.proof(counter, flows), short_timeout(spec, seen) or meanwhile or untried(seen)
     )
     return Enforcement(
         verdict=found.verdict,
@@ -114,6 +114,16 @@ def short_timeout(spec: Spec, seen: Seen) -> str | None:
         f"a timeout of {timeout:g} s is too short to tell a denial from a slow path: the control took up to "
         f"{slowest:.3g} s to connect, so it takes {needed:.3g} s or more"
     )
+
+
+def untried(seen: Seen) -> str | None:
+    """Which pods behind the target no attempt went to; None if all were tried, or none are known."""
+    tried = {one.attempt.address for one in seen.attack}
+    backends = seen.service.backends if seen.service is not None else ()
+    missed = [one.pod or one.address for one in backends if one.address not in tried]
+    if not missed or len(missed) == len(backends):
+        return None  # all of them: the attempts went by the Service's own address
+    return f"no attempt went to {', '.join(sorted(missed))}, which stands behind the same Service"
 
 
 def changed(before: Sequence[PolicyInput], after: Sequence[PolicyInput]) -> str | None:

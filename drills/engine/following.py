@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from alerts import bounds
 from alerts.prometheus import LoadedRule
 from drills.engine import preflight
 from drills.engine.events import Stage
@@ -21,6 +22,8 @@ from drills.playbook import AlertExpectation, Drill
 
 Moved = Callable[[str, Stage], None]
 UNTOLD: tuple[Stage, ...] = ("firing", "at Alertmanager")  # where Alertmanager may hold an alert back
+
+FORGOTTEN_SECONDS = 1.0  # on the wall: Alertmanager drops an alert soon after its end
 
 
 class Following:
@@ -45,14 +48,16 @@ class Following:
         """Find the rule of every alert that the playbook names, and refuse times that could not work."""
         rules = [rule for group in self._sources.prometheus.rules() for rule in group.rules]
         scrape_ms = self._sources.prometheus.config().scrape_interval_ms
+        expected, quiet = [], []
         for spec in self._drill.expect.alerts:
             one = self._expect(spec, Wanted(spec.name, spec.labels, spec.receiver), rules, scrape_ms)
             if one.watched is not None:
                 preflight.check_times(self._drill, spec, one.watched, self._target.time_lapse)
-            self.expected.append(one)
+            expected.append(one)
         for name in self._drill.expect.quiet:
             spec = AlertExpectation.model_construct(name=name, labels={}, within=0.0)
-            self.quiet.append(self._expect(spec, Wanted(name, {}), rules, scrape_ms))
+            quiet.append(self._expect(spec, Wanted(name, {}), rules, scrape_ms))
+        self.expected, self.quiet = expected, quiet  # all or nothing: a half-known drill would be half judged
 
     def _expect(self, spec: AlertExpectation, wanted: Wanted, rules: Sequence[LoadedRule], scrape_ms: int) -> Expected:
         rule = preflight.rule_for(wanted.name, wanted.labels, rules)
@@ -78,7 +83,10 @@ class Following:
             known = now.answered and "alertmanager" not in now.problems
             return known and not preflight.active_names(now, wanted)
 
-        if self._watch.wait(quiet, time.time() + waits.settle, stop):
+        rested = self._watch.wait(quiet, time.time() + waits.settle, stop)
+        if rested is None and (ends := preflight.left_over(self._watch.latest(), wanted)) is not None:
+            rested = self._watch.wait(quiet, ends + FORGOTTEN_SECONDS, stop)
+        if rested is not None:
             self._watch.wait(lambda now: bool(preflight.active_names(now, wanted)), time.time() + waits.still, stop)
         return preflight.active_names(self._watch.latest(), wanted)
 
@@ -93,11 +101,15 @@ class Following:
                 self._stages[one.wanted.name] = now
                 self._moved(one.wanted.name, now)
 
+    def _tell_on(self, _: Snapshot) -> bool:
+        self.tell()
+        return False
+
     def observed_until(self, began: float) -> float:
         """When to stop waiting: ``within`` of every alert, and a little longer to tell late from missed."""
         return max(began + self._target.wall(one.spec.within) + self._grace(one) for one in self.expected)
 
-    def await_arrival(self, until: float, stopped: Callable[[], bool]) -> None:
+    def await_arrival(self, until: float) -> None:
         """Wait until every expected alert was notified, or came as far as can be asked here."""
         goal: tuple[Stage, ...] = ("notified", "resolved")
         if self._sources.receiver is None:
@@ -105,11 +117,17 @@ class Following:
 
         def all_there(_: Snapshot) -> bool:
             self.tell()
-            return all(self._stages.get(one.wanted.name) in goal for one in self.expected) or stopped()
+            return all(self._stages.get(one.wanted.name) in goal for one in self.expected)
 
         if self._watch.wait(all_there, until, self._interrupt.stop) is None:
             held = [one.delivery for one in self.expected if self._stages.get(one.wanted.name) in UNTOLD]
             self._watch.wait(all_there, until + max(held, default=0.0), self._interrupt.stop)
+
+    def await_quiet(self, ended: float) -> None:
+        """Wait until an alert that must stay quiet would have fired, had the attack been a cause for it."""
+        times = [bounds.detection(one.watched.rule, one.watched.timing).worst for one in self.quiet if one.watched]
+        if times:
+            self._watch.wait(self._tell_on, ended + max(times), self._interrupt.stop)
 
     def fired(self) -> list[Expected]:
         """The alerts whose resolution is judged, and that fired."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from alerts import life
+from alerts.inputs import starved
 from alerts.prometheus import LoadedRule, Prometheus
-from alerts.promql import selectors
+from alerts.promql import PromqlError, selectors
 from alerts.receiver import Notification
 from alerts.routing import longest_wait
 from drills.engine.detection import Times
@@ -67,6 +68,20 @@ def managed_at(snapshots: Sequence[Snapshot], wanted: Wanted, since: float) -> f
         if found:
             return min(one.updated_at or one.starts_at for one in found)
     return None
+
+
+def handed_over(snapshots: Sequence[Snapshot], wanted: Wanted, since: float) -> bool:
+    """Whether Alertmanager had the alert for the wanted receiver with nothing muting it: all that can be known where no
+    receiver can be asked.
+    """
+    return any(
+        managed.state == "active"
+        and managed.starts_at >= since
+        and not (managed.silenced_by or managed.inhibited_by or managed.muted_by)
+        and (wanted.receiver is None or wanted.receiver in managed.receivers)
+        for snapshot in snapshots
+        for managed in snapshot.managed_alerts(wanted.name, wanted.labels)
+    )
 
 
 def times(
@@ -176,16 +191,16 @@ def _missed_scrapes(prometheus: Prometheus, sources: frozenset[Instance], since:
             yield " ".join(instance)
 
 
-def quiet_lack(prometheus: Prometheus, rule: LoadedRule | None, name: str) -> str | None:
-    """Why an alert could not have fired, so that its silence proves nothing; None if it could have."""
+def quiet_lack(prometheus: Prometheus, rule: LoadedRule | None, name: str, since: float) -> str | None:
+    """Why an alert could not have fired since a time, so that its silence proves nothing; None if it could have."""
     if rule is None:
         return f"the rule {name} is not loaded"
     if rule.health != "ok":
         return f"the rule {name} is not healthy: {rule.last_error or rule.health}"
     try:
-        missing = [str(one) for one in selectors(rule.query) if not prometheus.query(f"count({one})")]
+        lack = starved(prometheus, rule.query, since=since, until=prometheus.now())
+    except PromqlError:
+        return None  # valid for Prometheus, unknown to the parser
     except WorldError as error:
         return str(error)
-    if missing and len(missing) == len(list(selectors(rule.query))):
-        return f"{name} has no series to fire on: {', '.join(missing)}"
-    return None
+    return None if lack is None else f"{name} has nothing to fire on: {lack.reason}"

@@ -12,8 +12,9 @@ from alerts.rule import AlertRule
 from drills.engine.result import BoundSeconds
 from drills.engine.watch import Snapshot, carries
 from drills.errors import InputError
+from drills.inject.kinds import kind_of
 from drills.inject.wireguard import SHORTEST_SECONDS
-from drills.playbook import AlertExpectation, Drill, FloodInjection, ProbeInjection, WireguardInjection
+from drills.playbook import AlertExpectation, Drill, FloodInjection, Playbook, ProbeInjection, WireguardInjection
 from drills.playbook.model import Control
 
 
@@ -52,6 +53,18 @@ def check_built(drill: Drill) -> None:
         raise InputError(f"The drill {drill.name} does not say what it expects of the policy: `expect` lacks `denied`.")
     if drill.expect.during or drill.expect.plaintext is not None or drill.expect.path is not None:
         raise InputError(f"The drill {drill.name}: `during`, `plaintext` and `path` belong to other injections.")
+
+
+def check_namespaces(drill: Drill, playbook: Playbook) -> None:
+    """InputError where an attack or a control goes to a namespace that the guards do not list."""
+    allowed = playbook.guards.namespaces
+    attack = () if isinstance(drill.injection, WireguardInjection) else (attack_of(drill),)
+    for one in (*attack, control_of(drill)):
+        named = kind_of(one).service
+        if allowed is not None and named is not None and named[0] not in allowed:
+            raise InputError(
+                f"The drill {drill.name} goes to {kind_of(one).host}, and guards.namespaces does not list {named[0]}."
+            )
 
 
 def attack_of(drill: Drill) -> ProbeInjection:
@@ -130,3 +143,16 @@ def active_names(snapshot: Snapshot, expectations: Sequence[tuple[str, Mapping[s
     return tuple(
         name for name, labels in expectations if snapshot.active(name, labels) or snapshot.managed_alerts(name, labels)
     )
+
+
+def left_over(snapshot: Snapshot, expectations: Sequence[tuple[str, Mapping[str, str]]]) -> float | None:
+    """When Alertmanager will have forgotten alerts that Prometheus no longer has; None where that is not what is left.
+
+    A Prometheus that died with an alert firing never told of its end; Alertmanager keeps it until the end that was
+    announced with it, 4 resend delays later (Prometheus rules/manager.go, SendAlerts).
+    """
+    if any(snapshot.active(name, labels) for name, labels in expectations):
+        return None
+    kept = [one for name, labels in expectations for one in snapshot.managed_alerts(name, labels)]
+    ends = [one.ends_at for one in kept if one.ends_at is not None]
+    return max(ends) if ends and len(ends) == len(kept) else None

@@ -19,7 +19,7 @@ from pathlib import Path
 import drills
 from drills.engine.drill import DrillRun
 from drills.engine.journal import Journal
-from drills.engine.result import Clock, Inputs, PolicyInput, Provenance, RuleInput, TargetInput
+from drills.engine.result import Clock, Drill, Inputs, PolicyInput, Provenance, RuleInput, TargetInput
 from drills.engine.seen import Seen
 from drills.engine.target import Target
 from drills.engine.watch import POLL_SECONDS, Sources, Watch
@@ -37,6 +37,7 @@ def gather(
     journal: Journal,
     watch: Watch,
     runs: Sequence[DrillRun],
+    found: Sequence[Drill],
     offset_at_start: float | None,
 ) -> Provenance:
     """Everything; the journal is complete by now, so that its hash holds."""
@@ -62,7 +63,10 @@ def gather(
             poll_gaps=_gaps(watch, seen),
         ),
         journal=journal.digest(),
-        not_judged=[one.lack for one in seen if one.lack is not None],
+        not_judged=[
+            *(one.lack for one in seen if one.lack is not None),
+            *(f"{drill.name}: {reason}" for drill in found for reason in drill.reasons if "not judged" in reason),
+        ],
     )
 
 
@@ -96,7 +100,7 @@ def _ask(questions: Iterable[tuple[str, Callable[[], str]]]) -> dict[str, str]:
         try:
             found[name] = question()
         except WorldError as error:
-            found["unknown"] = str(error)
+            found[f"{name} (unknown)"] = str(error)
     return found
 
 
@@ -130,6 +134,8 @@ def _rules(target: Target, watch: Watch, runs: Sequence[DrillRun]) -> list[RuleI
             name=rule.name,
             original=originals.get((rule.name, rule.group)),
             evaluated=rule.query,
+            for_seconds=rule.for_ms * target.time_lapse / 1000,
+            keep_firing_for_seconds=rule.keep_firing_ms * target.time_lapse / 1000,
             sha256=hashlib.sha256(f"{rule.query}\n{rule.for_ms}\n{rule.keep_firing_ms}".encode()).hexdigest(),
         )
         for rule in watch.latest().rules

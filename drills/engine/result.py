@@ -197,11 +197,16 @@ class Change(Model):
 
 
 class RuleInput(Model):
-    """An alert rule as its author wrote it and as Prometheus evaluated it (they differ under time-lapse)."""
+    """An alert rule as its author wrote it and as Prometheus evaluated it (they differ under time-lapse).
+
+    Its durations are playbook seconds: what Prometheus waits, times K.
+    """
 
     name: str
     original: str | None
     evaluated: str
+    for_seconds: float = 0.0
+    keep_firing_for_seconds: float = 0.0
     sha256: str
 
 

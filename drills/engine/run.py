@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from alerts.promql import parse
+from alerts.timelapse import scale_expression
 from drills.engine import preflight, provenance
 from drills.engine.drill import Context, DrillRun
 from drills.engine.events import Listener, RunFinished, RunStarted
@@ -65,7 +67,7 @@ def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt
     started = datetime.now(UTC)
     name = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     playbook = job.playbook
-    watch = Watch(target.sources, playbook.guards.abort_when)
+    watch = Watch(target.sources, conditions(playbook, target.time_lapse))
     offset = provenance.offset(target.sources())
     with Journal(directory / JOURNAL, _now, Records(target.cluster), name) as journal:
         journal.write("run", run=name, playbook=playbook.name, target=target.name, time_lapse=target.time_lapse)
@@ -76,10 +78,12 @@ def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt
             runs = [DrillRun(drill, context) for drill in playbook.drills if drill.name in job.drills()]
             found: list[Drill] = []
             for one in runs:
+                one.know()  # whatever is wrong with any of them is refused before the first begins
+            for one in runs:
                 found.append(one.run())
                 if interrupt.stop.is_set():
                     break
-            verdict = run_verdict(found)
+            verdict = run_verdict(found, cut_short=len(found) < len(runs))
             journal.write("finished", verdict=verdict)
             result = Result(
                 run=name,
@@ -89,12 +93,19 @@ def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt
                 started_at=started,
                 finished_at=datetime.now(UTC),
                 drills=found,
-                provenance=provenance.gather(job.path, target, journal, watch, runs, offset),
+                provenance=provenance.gather(job.path, target, journal, watch, runs, found, offset),
             )
         finally:
             watch.close()
     listener(RunFinished(result))
     return result
+
+
+def conditions(playbook: Playbook, time_lapse: float) -> tuple[str, ...]:
+    """The guards' PromQL on the target's clock; InputError for what is not PromQL or cannot be scaled exactly."""
+    for one in playbook.guards.abort_when:
+        parse(one)
+    return tuple(scale_expression(one, round(time_lapse), "guards.abortWhen") for one in playbook.guards.abort_when)
 
 
 def _now() -> str:

@@ -237,6 +237,7 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return next(verdict for verdict in PROBLEM_FIRST if verdict in seen)
 
 
-def run_verdict(drills: Sequence[Drill]) -> Verdict:
-    """The verdict of a run from those of its drills."""
-    return worst(drill.verdict for drill in drills)
+def run_verdict(drills: Sequence[Drill], *, cut_short: bool = False) -> Verdict:
+    """The verdict of a run from those of its drills; one that was ``cut_short`` before its last drill never passed."""
+    made: list[Verdict] = [drill.verdict for drill in drills]
+    return worst([*made, "aborted"] if cut_short else made)

@@ -17,7 +17,14 @@ from typing import Any
 from drills.errors import DrillsError, InputError, WorldError
 from drills.lab import doctor, kubeconfig, launcher, manifests, plan
 from drills.lab.launcher import Progress, Started
-from drills.lab.settings import DEFAULT_TIME_LAPSE, LabSettings, Validation, checked_time_lapse
+from drills.lab.runtime.images import Images
+from drills.lab.settings import (
+    DEFAULT_TIME_LAPSE,
+    ENVIRONMENT_IMAGES,
+    LabSettings,
+    Validation,
+    checked_time_lapse,
+)
 from drills.lab.state import LOG, StateDir, lab_name
 
 
@@ -173,6 +180,7 @@ def _start(request: LabRequest, environment: Mapping[str, str], progress: Progre
         manifests=manifests.read(request.manifests) if request.manifests else manifests.shipped(),
         ports=dict(request.ports),
         token=secrets.token_urlsafe(24),
+        images=_images(environment),
     )
     doctor.require()
     state.clean()
@@ -188,6 +196,19 @@ def _start(request: LabRequest, environment: Mapping[str, str], progress: Progre
     state.write(state.kubeconfig, kubeconfig.text(found.name, found.api, started.ready["authority"], settings.token))
     state.write(state.status, found.to_json())
     return started, found
+
+
+def _images(environment: Mapping[str, str]) -> str:
+    """The file that DRILLS_IMAGES names, read and checked here, where the user sees what is wrong with it."""
+    if not environment.get(ENVIRONMENT_IMAGES):
+        return ""
+    path = Path(environment[ENVIRONMENT_IMAGES])
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The image table {path} ({ENVIRONMENT_IMAGES}) cannot be read: {error}") from None
+    Images.parse(text, path)
+    return text
 
 
 def _describe(settings: LabSettings, state: StateDir, started: Started) -> LabStatus:

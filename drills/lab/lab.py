@@ -7,6 +7,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -25,8 +26,9 @@ from drills.lab.dns import Dns
 from drills.lab.monitoring.monitoring import Monitoring
 from drills.lab.monitoring.settings import of_lab
 from drills.lab.relays import Address, Relays
+from drills.lab.runtime.images import Images
 from drills.lab.runtime.kubelet import Kubelets
-from drills.lab.settings import LabSettings
+from drills.lab.settings import ENVIRONMENT_IMAGES, LabSettings
 
 WORKLOADS_SECONDS = 20.0  # a pod that is not ready by then does not keep the lab from being ready
 
@@ -52,6 +54,7 @@ class Lab:
             self._store,
             datapath=self._agents,
             services=self._controllers.services,
+            images=Images.parse(settings.images, Path(ENVIRONMENT_IMAGES)),
             served={"coredns": self._dns},
             builtins={"cilium": self._agents.commands()},
         )

@@ -12,6 +12,7 @@ from drills.errors import InputError
 Validation = Literal["strict", "warn"]
 
 DEFAULT_TIME_LAPSE = 15
+ENVIRONMENT_IMAGES = "DRILLS_IMAGES"  # names a file that adds to the image table
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class LabSettings:
     manifests: tuple[Manifest, ...] = ()
     ports: dict[str, int] = field(default_factory=dict)
     token: str = ""
+    images: str = ""  # a user's additions to the image table, as YAML
 
     def seconds(self, real: float) -> float:
         """The wall-clock length in the lab of ``real`` seconds of playbook time."""

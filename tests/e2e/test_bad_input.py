@@ -110,6 +110,27 @@ def test_unknown_image(drills: Drills, tmp_path: Path) -> None:
     assert drills("lab", "status").status == 3
 
 
+def test_image_table_brings_an_image(drills: Drills, tmp_path: Path) -> None:
+    manifests = tmp_path / "manifests"
+    manifests.mkdir()
+    (manifests / "pod.yaml").write_text(POD)
+    (tmp_path / "images.yaml").write_text("- {image: example.org/no-stand-in, like: nginx}\n")
+    more = replace(drills, environment={**drills.environment, "DRILLS_IMAGES": str(tmp_path / "images.yaml")})
+    try:
+        up = more("lab", "up", "--manifests", manifests)
+        assert up.status == 0, up.err
+        assert "no-stand-in" not in up.err
+    finally:
+        more("lab", "down")
+
+
+def test_wrong_image_table(drills: Drills, tmp_path: Path) -> None:
+    (tmp_path / "images.yaml").write_text("- {image: a, liek: nginx}\n")
+    wrong = replace(drills, environment={**drills.environment, "DRILLS_IMAGES": str(tmp_path / "images.yaml")})
+
+    assert "unknown key liek" in sentence(wrong("lab", "up"), 2)
+
+
 def test_unreachable_api(drills: Drills, tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

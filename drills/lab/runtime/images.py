@@ -105,16 +105,16 @@ class Images:
         raise UnknownImageError(
             "ErrImagePull",
             f'the lab has no stand-in for the image "{image}" and pulls none; it knows {OWN}, {known}. '
-            "Use one of these, or add a line to an image table file.",
+            "Use one of these, or name a file with more in DRILLS_IMAGES (a list of {image: NAME, like: KNOWN}).",
         )
 
     @classmethod
-    def load(cls, path: Path) -> Images:
-        """The table and a user's file: a YAML list of ``{image: NAME, like: KNOWN}`` or
-        ``{image: NAME, entrypoint: [...], cmd: [...]}``. Raises InputError."""
+    def parse(cls, text: str, path: Path) -> Images:
+        """The table and the text of a user's file: a YAML list of ``{image: NAME, like: KNOWN}`` or
+        ``{image: NAME, entrypoint: [...], cmd: [...]}``; nothing is added by an empty text. Raises InputError."""
         try:
-            entries = yaml.safe_load(path.read_text())
-        except (OSError, yaml.YAMLError) as error:
+            entries = yaml.safe_load(text) if text else []
+        except yaml.YAMLError as error:
             raise InputError(f"The image table {path} cannot be read: {error}") from None
         if not isinstance(entries, list):
             raise InputError(f"The image table {path} must be a list of entries.")

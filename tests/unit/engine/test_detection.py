@@ -81,3 +81,15 @@ def test_noise_is_noise_even_where_quiet_could_not_be_judged() -> None:
     assert judge_quiet("Q", "it fired", "a target was down").verdict == "noisy"
     assert judge_quiet("Q", None, "a target was down").verdict == "not-judged"
     assert judge_quiet("Q", None, None).verdict == "quiet"
+
+
+def test_without_a_receiver_alertmanager_must_have_it_for_somebody() -> None:
+    told = replace(FACTS, times=replace(LIVED, notified=None), expects_notice=False)
+
+    assert judge_alert(replace(told, handed_over=True)).verdict == "detected"
+    assert judge_alert(replace(told, handed_over=False)).verdict == "undelivered"
+    assert judge_alert(replace(told, handed_over=None)).verdict == "detected"
+
+
+def test_what_cannot_be_judged_is_not_premature() -> None:
+    assert judge_alert(replace(FACTS, active_before=True, unjudged="the rule was changed")).verdict == "not-judged"

@@ -132,3 +132,14 @@ def test_what_is_not_ready_is_said_in_one_sentence() -> None:
     assert lacks([valid], {"a": replace(ready, state="regenerating", revision=5)}) is not None
     assert lacks([valid], {"a": replace(ready, revision=5)}) is None
     assert lacks([replace(policy, valid=False)], {"a": ready}) is None, "an invalid policy is never realised"
+
+
+def test_a_pod_that_no_attempt_went_to_is_named() -> None:
+    seen = Seen(started=0.0, attack=[denied(1, address="10.0.0.1"), denied(2, address="10.0.0.1")])
+    one, two = Backend("10.0.0.1", "one", None), Backend("10.0.0.2", "two", None)
+    seen.service = Service("backend", "api", "10.96.0.7", False, (one, two))
+    assert enforcing.untried(seen) == "no attempt went to two, which stands behind the same Service"
+    seen.service = replace(seen.service, backends=(one,))
+    assert enforcing.untried(seen) is None
+    seen.service = replace(seen.service, backends=(two,))
+    assert enforcing.untried(seen) is None, "by the Service's own address, nobody can tell"

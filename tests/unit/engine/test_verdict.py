@@ -33,6 +33,7 @@ from drills.engine.verdict import (
     judge_control,
     judge_drill,
     judge_enforcement,
+    run_verdict,
     worst,
 )
 
@@ -362,3 +363,9 @@ def test_worst_orders_the_verdicts() -> None:
 def test_exit_status_is_the_contract() -> None:
     assert EXIT_STATUS == {"passed": 0, "failed": 1, "inconclusive": 3, "aborted": 4}
     assert set(EXIT_STATUS) == set(get_args(Verdict))
+
+
+def test_a_run_that_was_cut_short_never_passed() -> None:
+    assert run_verdict([], cut_short=True) == "aborted"
+    assert worst(["passed", "aborted"]) == "aborted"
+    assert worst(["failed", "aborted"]) == "failed"

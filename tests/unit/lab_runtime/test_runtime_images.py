@@ -115,7 +115,7 @@ def test_postgres_keeps_its_arguments() -> None:
 def extended(tmp_path: Path, text: str) -> Images:
     path = tmp_path / "images.yaml"
     path.write_text(text)
-    return Images.load(path)
+    return Images.parse(path.read_text(), path)
 
 
 def test_table_can_be_extended(tmp_path: Path) -> None:
