@@ -17,10 +17,10 @@ def start() -> Iterator[Figure]:
 
 
 def unit_tests() -> Iterator[Figure]:
-    """All unit tests in one process; finding and importing them without running any is the floor."""
+    """All unit tests as ``make unit`` runs them; finding and importing them without running any is the floor."""
     pytest = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit"]
     with with_bytecode() as environment:
         timed([*pytest, "--collect-only"], environment=environment)
         floor = timed([*pytest, "--collect-only"], environment=environment)
-        value = timed(pytest, environment=environment)
+        value = timed([*pytest, "-n", "2"], environment=environment)
     yield Figure("unit tests", value, floor, "collecting them", "s", limit=15)

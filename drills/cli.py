@@ -20,6 +20,7 @@ from drills import __version__
 from drills.errors import Aborted, DrillsError, InputError, WorldError
 
 if TYPE_CHECKING:
+    from drills.engine.events import Event
     from drills.engine.target import Target
     from drills.kube import Cluster
     from drills.lab.client import LabRequest
@@ -103,12 +104,13 @@ def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **opti
     from drills.playbook import load
     from drills.report import files
     from drills.report.console import Console
-    from drills.report.logging import configure
+    from drills.report.logging import configure, log_event
 
     configure()
     _one_target(options)
     jobs = engine.select([(path, load(path)) for path in playbooks], only)
     folder = out or engine.default_out()
+    watched = sys.stdout.isatty() and sys.stderr.isatty()  # the live view shows what the log would say
     results = []
     with (
         Console() as console,
@@ -122,9 +124,15 @@ def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **opti
             command=_recover_command(options["context"]),
         ),
     ):
+
+        def listener(event: Event) -> None:
+            console(event)
+            if not watched:
+                log_event(event)
+
         for job in jobs:
             own = files.directory(folder if len(jobs) == 1 else folder / job.playbook.name)
-            result = engine.run(job, target, own, console, interrupt)
+            result = engine.run(job, target, own, listener, interrupt)
             results.append(result)
             console.files(files.write(result, own))
             if interrupt.stop.is_set():

@@ -11,6 +11,16 @@ from typing import Any, TextIO
 
 import structlog
 
+from drills.engine.events import (
+    AlertMoved,
+    AttemptsMade,
+    DrillFinished,
+    Event,
+    Note,
+    PhaseStarted,
+    RunFinished,
+    RunStarted,
+)
 from drills.report.text import plain
 
 _SECRET_KEY = re.compile(
@@ -52,6 +62,26 @@ def _for_people(environ: Mapping[str, str]) -> list[structlog.typing.Processor]:
 
 def _for_machines() -> list[structlog.typing.Processor]:
     return [structlog.processors.format_exc_info, hide_secrets, structlog.processors.JSONRenderer(default=str)]
+
+
+def log_event(event: Event) -> None:
+    """The lines that a run leaves in the log: its phases, alerts, notes and verdicts, not every attempt."""
+    log = structlog.get_logger()
+    match event:
+        case RunStarted():
+            log.info("run started", run=event.run, playbook=event.playbook, target=event.target, k=event.time_lapse)
+        case PhaseStarted():
+            log.info("phase", drill=event.drill, phase=event.phase, detail=event.detail)
+        case AlertMoved():
+            log.info("alert", drill=event.drill, alert=event.alert, stage=event.stage)
+        case Note():
+            log.warning("note", drill=event.drill, text=event.text)
+        case DrillFinished():
+            log.info("drill finished", drill=event.drill.name, verdict=event.drill.verdict, reasons=event.drill.reasons)
+        case RunFinished():
+            log.info("run finished", run=event.result.run, verdict=event.result.verdict)
+        case AttemptsMade():
+            pass
 
 
 class _Writer:

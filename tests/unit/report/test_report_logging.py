@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from drills.engine.events import AttemptsMade, Note, PhaseStarted, RunStarted
 from drills.report import logging as log
 
 
@@ -97,3 +98,18 @@ def test_debug_lines_are_shown_on_request_only() -> None:
     log.configure(stream, verbose=True)
     structlog.get_logger().debug("two")
     assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["two"]
+
+
+def test_a_run_leaves_lines_for_machines_and_none_for_each_attempt() -> None:
+    stream = io.StringIO()
+    log.configure(stream, environ={})
+    log.log_event(RunStarted("r1", "p", "lab", 15.0, ("d",)))
+    log.log_event(PhaseStarted("d", "inject", "GET http://x/", 12.0))
+    log.log_event(AttemptsMade("d", "attack", 900, {"http-403": 1}))
+    log.log_event(Note("d", "the password=hunter2 is wrong"))
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+
+    assert [line["event"] for line in lines] == ["run started", "phase", "note"]
+    assert lines[1]["phase"] == "inject"
+    assert "hunter2" not in stream.getvalue()
