@@ -12,7 +12,7 @@ from alerts.alertmanager import Alertmanager, Deliveries, ManagedAlert, Silence
 from alerts.prometheus import Prometheus
 from alerts.receiver import Notification
 from alerts.routing import Route, routes_of
-from alerts.whynot import Stopped
+from alerts.stopped import Stopped
 
 
 @dataclass(frozen=True, slots=True)

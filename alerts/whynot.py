@@ -8,43 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
 
 from alerts.inputs import Starved, nearest, starved
 from alerts.life import Life
 from alerts.life import selector as selector_of_alert
 from alerts.prometheus import LoadedRule, Prometheus, PrometheusError, Series
 from alerts.promql import PromqlError, Selector, calls, comparisons, parse, reach_ms, selectors
+from alerts.stopped import Stopped
 from drills.units import format_duration
 
-StoppedAt: TypeAlias = Literal[
-    "rule-not-loaded",
-    "rule-error",
-    "no-series",
-    "no-match",
-    "birth",
-    "below-threshold",
-    "condition-too-short",
-    "pending",
-    "not-at-alertmanager",
-    "silenced",
-    "inhibited",
-    "time-muted",
-    "wrong-receiver",
-    "receiver-failed",
-    "deduplicated",
-    "unknown",
-]
-
 _COUNTING = frozenset({"increase", "rate", "irate", "delta"})  # blind to a series' first sample
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """Where an alert stopped, and why."""
-
-    at: StoppedAt
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from alerts.alertmanager import ManagedAlert
 from alerts.delivery import decide_delivery, gather_delivery
 from alerts.life import Life
 from alerts.prometheus import LoadedRule, Prometheus
+from alerts.stopped import Stopped
 from drills.engine import flags, lives, preflight
-from drills.engine.detection import AlertFacts, Stop, Times, judge_alert, judge_quiet
+from drills.engine.detection import AlertFacts, Times, judge_alert, judge_quiet
 from drills.engine.result import Alert, Collateral, Enforcement, Quiet
 from drills.engine.seen import Expected, FaultSeen, Seen
 from drills.engine.verdict import ENOUGH
@@ -145,21 +146,22 @@ def _with_faults(facts: AlertFacts, inputs: Inputs, period: Period) -> AlertFact
     return replace(facts, unjudged="; ".join(found))
 
 
-def _why_not(one: Expected, found: Life, window: tuple[float, float], prometheus: Prometheus, period: Period) -> Stop:
+def _why_not(
+    one: Expected, found: Life, window: tuple[float, float], prometheus: Prometheus, period: Period
+) -> Stopped:
     began, until = window
     error = lives.rule_error(period.snapshots, one.wanted, began)
     if error is not None:
-        return Stop("rule-error", f"evaluating {one.wanted.name} fails: {error}")
+        return Stopped("rule-error", f"evaluating {one.wanted.name} fails: {error}")
     gathered = whynot.gather(
         prometheus, one.wanted.name, one.wanted.labels, found, since=began, until=until, k=period.time_lapse
     )
-    stopped = whynot.decide(gathered)
-    return Stop(stopped.at, stopped.reason)
+    return whynot.decide(gathered)
 
 
-def _undelivered(one: Expected, window: tuple[float, float], sources: Sources, period: Period) -> Stop:
+def _undelivered(one: Expected, window: tuple[float, float], sources: Sources, period: Period) -> Stopped:
     if sources.alertmanager is None:
-        return Stop("unknown", "no Alertmanager was named, so it cannot be asked why nothing was notified")
+        return Stopped("unknown", "no Alertmanager was named, so it cannot be asked why nothing was notified")
     began, firing = window
     managed = [
         alert
@@ -184,9 +186,8 @@ def _undelivered(one: Expected, window: tuple[float, float], sources: Sources, p
             later=tuple(notice for notice in notifications if notice.received_at >= began),
         )
     except DrillsError as error:
-        return Stop("not-at-alertmanager", str(error))
-    stopped = decide_delivery(facts)
-    return Stop(stopped.at, stopped.reason)
+        return Stopped("not-at-alertmanager", str(error))
+    return decide_delivery(facts)
 
 
 def _telling(managed: Sequence[ManagedAlert]) -> ManagedAlert | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from drills.engine.result import Alert, AlertVerdict, BoundSeconds, Flag, Quiet, Resolution, StoppedAt
+from alerts.stopped import Stopped
+from drills.engine.result import Alert, AlertVerdict, BoundSeconds, Flag, Quiet, Resolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +22,6 @@ class Times:
     at_alertmanager: float | None = None
     notified: float | None = None
     resolved: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Where an alert stopped on its way and why, in words that a reader can act on."""
-
-    at: StoppedAt
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +44,7 @@ class AlertFacts:
     bounds: BoundSeconds | None
     active_before: bool
     unjudged: str | None
-    stop: Stop | None
+    stop: Stopped | None
     expects_notice: bool
     handed_over: bool | None = None
     resolution_unjudged: str | None = None
@@ -81,7 +74,7 @@ def judge_alert(facts: AlertFacts) -> Alert:
     )
 
 
-def _verdict(facts: AlertFacts) -> tuple[AlertVerdict, Stop | None]:
+def _verdict(facts: AlertFacts) -> tuple[AlertVerdict, Stopped | None]:
     if facts.unjudged is not None:
         return "not-judged", None
     if facts.active_before:
@@ -90,9 +83,9 @@ def _verdict(facts: AlertFacts) -> tuple[AlertVerdict, Stop | None]:
         return "not-judged", None
     detection = _detection(facts)
     if detection is None:
-        return "missed", facts.stop or Stop("unknown", "the alert never fired, and no single cause was found")
+        return "missed", facts.stop or Stopped("unknown", "the alert never fired, and no single cause was found")
     if (facts.expects_notice and facts.times.notified is None) or facts.handed_over is False:
-        return "undelivered", facts.stop or Stop("unknown", "the alert fired, and no notification was seen")
+        return "undelivered", facts.stop or Stopped("unknown", "the alert fired, and no notification was seen")
     return ("late" if detection > facts.within else "detected"), None
 
 
@@ -110,7 +103,7 @@ def _detection(facts: AlertFacts) -> float | None:
     return round((facts.times.firing - facts.attack_began) * facts.time_lapse, 1)
 
 
-def _reason(facts: AlertFacts, verdict: AlertVerdict, stop: Stop | None) -> str:
+def _reason(facts: AlertFacts, verdict: AlertVerdict, stop: Stopped | None) -> str:
     if stop is not None:
         return stop.reason
     if verdict == "not-judged":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from alerts import bounds
 from alerts.bounds import Timing
 from alerts.prometheus import LoadedRule
-from alerts.rule import AlertRule
+from alerts.rule import AlertRule, rule_of_loaded
 from drills.engine.result import BoundSeconds
 from drills.engine.watch import Snapshot, carries
 from drills.errors import InputError
@@ -91,15 +91,7 @@ def rule_for(expectation_name: str, labels: Mapping[str, str], rules: Sequence[L
 def watched(rule: LoadedRule, scrape_ms: int) -> Watched:
     """A loaded rule with the intervals that it lives under."""
     return Watched(
-        rule=AlertRule(
-            alert=rule.name,
-            expr=rule.query,
-            for_ms=rule.for_ms,
-            keep_firing_ms=rule.keep_firing_ms,
-            labels=rule.labels,
-            group=rule.group,
-            interval_ms=rule.interval_ms,
-        ),
+        rule=rule_of_loaded(rule),
         timing=Timing(scrape_ms=scrape_ms, evaluation_ms=rule.interval_ms),
     )
 

@@ -12,6 +12,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
+from alerts.stopped import StoppedAt
+
 SCHEMA: Final = "drills/result/v1"
 
 EnforcementVerdict = Literal["held", "breached", "inconclusive"]
@@ -21,24 +23,6 @@ QuietVerdict = Literal["quiet", "noisy", "not-judged"]
 Resolution = Literal["resolved", "too-late", "not-resolved", "not-judged"]
 RecoveryVerdict = Literal["restored", "self-healed", "not-restored", "not-verified"]
 Verdict = Literal["passed", "failed", "inconclusive", "aborted"]
-StoppedAt = Literal[
-    "rule-not-loaded",
-    "rule-error",
-    "no-series",
-    "no-match",
-    "birth",
-    "below-threshold",
-    "condition-too-short",
-    "pending",
-    "not-at-alertmanager",
-    "silenced",
-    "inhibited",
-    "time-muted",
-    "wrong-receiver",
-    "receiver-failed",
-    "deduplicated",
-    "unknown",
-]
 Flag = Literal["marginal", "unattributed", "primed"]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from drills.engine.result import Alert, Control, Drill, Enforcement, Recovery, StoppedAt
+from alerts.stopped import StoppedAt
+from drills.engine.result import Alert, Control, Drill, Enforcement, Recovery
 
 STOPPED: dict[StoppedAt, str] = {
     "rule-not-loaded": "Is the PrometheusRule applied, in a namespace and with labels that Prometheus selects? "

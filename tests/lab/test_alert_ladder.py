@@ -11,7 +11,8 @@ from monitoring_world import K, World, eventually
 
 from alerts import life as lives
 from alerts.delivery import decide_delivery, gather_delivery
-from alerts.whynot import Stopped, decide, gather
+from alerts.stopped import Stopped
+from alerts.whynot import decide, gather
 
 pytestmark = pytest.mark.lab
 

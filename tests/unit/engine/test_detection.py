@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from drills.engine.detection import AlertFacts, Stop, Times, judge_alert, judge_quiet
+from alerts.stopped import Stopped
+from drills.engine.detection import AlertFacts, Times, judge_alert, judge_quiet
 
 LIVED = Times(pending=1010.0, firing=1012.0, at_alertmanager=1012.1, notified=1012.2, resolved=1030.0)
 FACTS = AlertFacts(
@@ -34,12 +35,12 @@ GAPS = "missed during the drill: scrapes of cilium-agent w1"
         ({"within": 20.0}, "late", None),
         ({"within": 20.0, "gaps": GAPS}, "not-judged", None),  # late for want of scrapes
         ({"gaps": GAPS}, "detected", None),  # in time all the same
-        ({"times": Times(), "stop": Stop("no-series", "x")}, "missed", "no-series"),
-        ({"times": Times(), "stop": Stop("no-series", "x"), "gaps": GAPS}, "missed", "no-series"),
-        ({"times": Times(), "stop": Stop("condition-too-short", "x"), "gaps": GAPS}, "not-judged", None),
-        ({"times": Times(), "stop": Stop("pending", "x"), "gaps": GAPS}, "not-judged", None),
+        ({"times": Times(), "stop": Stopped("no-series", "x")}, "missed", "no-series"),
+        ({"times": Times(), "stop": Stopped("no-series", "x"), "gaps": GAPS}, "missed", "no-series"),
+        ({"times": Times(), "stop": Stopped("condition-too-short", "x"), "gaps": GAPS}, "not-judged", None),
+        ({"times": Times(), "stop": Stopped("pending", "x"), "gaps": GAPS}, "not-judged", None),
         ({"times": Times()}, "missed", "unknown"),
-        ({"times": replace(LIVED, notified=None), "stop": Stop("silenced", "x")}, "undelivered", "silenced"),
+        ({"times": replace(LIVED, notified=None), "stop": Stopped("silenced", "x")}, "undelivered", "silenced"),
         ({"times": replace(LIVED, notified=None), "expects_notice": False}, "detected", None),
         ({"active_before": True}, "premature", None),
         ({"unjudged": "Prometheus restarted"}, "not-judged", None),
@@ -61,7 +62,7 @@ def test_verdict(change: dict[str, Any], verdict: str, stopped_at: str | None) -
         ({"times": replace(LIVED, resolved=None), "resolves_within": None}, "not-judged"),
         ({"resolution_unjudged": "the rule Denied was not loaded all the time"}, "not-judged"),
         ({"unjudged": "Prometheus no longer answers"}, "not-judged"),
-        ({"times": Times(), "stop": Stop("no-series", "x")}, "not-judged"),
+        ({"times": Times(), "stop": Stopped("no-series", "x")}, "not-judged"),
     ],
 )
 def test_resolution(change: dict[str, Any], resolution: str) -> None:
