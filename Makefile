@@ -5,14 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := nftables iproute2 util-linux openssl prometheus prometheus-alertmanager nginx-light libnginx-mod-http-echo \
 	postgresql wireguard-go wireguard-tools iperf3 curl procps python3-venv
-BROWSER := chromium chromium-driver fonts-dejavu-core
+TESTED_WITH := chromium chromium-driver fonts-dejavu-core prometheus-pushgateway
 
 .PHONY: drill test unit check format bench system lock clean
 
 drill: $(VENV)/.installed system
 	$(BIN)/drills run playbooks/admin-path.yaml --lab
 
-test: $(VENV)/.installed system browser
+test: $(VENV)/.installed system tested-with
 	$(BIN)/pytest -n 2 --dist loadfile
 
 unit: $(VENV)/.installed
@@ -35,11 +35,11 @@ bench: $(VENV)/.installed system
 system: $(VENV)/.installed
 	@$(BIN)/drills doctor --quiet || $(MAKE) --no-print-directory packages
 
-# The report is looked at in a real browser; only the tests need one.
-.PHONY: browser
-browser:
-	@command -v chromedriver >/dev/null || { run() { if [ "$$(id -u)" = 0 ]; then "$$@"; else sudo "$$@"; fi; }; \
-	run apt-get update -qq && run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(BROWSER); }
+# The report is looked at in a real browser, metrics go to a real Pushgateway; only the tests need them.
+.PHONY: tested-with
+tested-with:
+	@{ command -v chromedriver && command -v prometheus-pushgateway; } >/dev/null || { run() { if [ "$$(id -u)" = 0 ]; then "$$@"; else sudo "$$@"; fi; }; \
+	run apt-get update -qq && run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(TESTED_WITH); }
 
 .PHONY: packages
 packages:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from drills.engine.target import Target
     from drills.kube import Cluster
     from drills.lab.client import LabRequest
+    from drills.playbook import Playbook
 
 INTERNAL_ERROR = 3
 
@@ -95,6 +96,13 @@ def _request(options: dict[str, Any]) -> LabRequest:
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where results go (default drills-out/TIME)."
 )
 @click.option("--recover", "recover_first", is_flag=True, help="First undo what an interrupted run left.")
+@click.option(
+    "--publish",
+    multiple=True,
+    metavar="WHERE",
+    help="Where results go beside the files: events, configmap, pushgateway=URL, scrape=HOST:PORT, grafana=URL. "
+    "Repeatable.",
+)
 def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **options: Any) -> int:
     """Run playbooks on the lab or on a cluster, and judge what came of it."""
     from drills.engine import run as engine
@@ -102,12 +110,15 @@ def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **opti
     from drills.engine.session import alone
     from drills.engine.verdict import EXIT_STATUS, worst
     from drills.playbook import load
+    from drills.publish import choose
+    from drills.publish.base import Publisher
     from drills.report import files
     from drills.report.console import Console
-    from drills.report.logging import configure, log_event
+    from drills.report.logging import configure, log_event, log_results
 
     configure()
     _one_target(options)
+    choose.check(options["publish"])
     jobs = engine.select([(path, load(path)) for path in playbooks], only)
     folder = out or engine.default_out()
     watched = sys.stdout.isatty() and sys.stderr.isatty()  # the live view shows what the log would say
@@ -124,13 +135,16 @@ def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **opti
             command=_recover_command(options["context"]),
         ),
     ):
-
-        def listener(event: Event) -> None:
-            console(event)
-            if not watched:
-                log_event(event)
+        publisher = Publisher(choose.publications(options["publish"], target.cluster, interrupt.stop), console.say)
 
         for job in jobs:
+
+            def listener(event: Event, playbook: Playbook = job.playbook) -> None:
+                console(event)
+                publisher.hear(event, playbook)
+                if not watched:
+                    log_event(event)
+
             own = files.directory(folder if len(jobs) == 1 else folder / job.playbook.name)
             result = engine.run(job, target, own, listener, interrupt)
             results.append(result)
@@ -139,8 +153,12 @@ def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **opti
                 break
         if len(jobs) > 1:
             console.files([files.write_summary(results, folder)])
+        publisher.close()
+    if not watched:
+        log_results(results)
     verdicts = [result.verdict for result in results]
-    return EXIT_STATUS[worst([*verdicts, "aborted"] if len(results) < len(jobs) else verdicts)]
+    status = EXIT_STATUS[worst([*verdicts, "aborted"] if len(results) < len(jobs) else verdicts)]
+    return WorldError.exit_status if publisher.failed and status == 0 else status
 
 
 def _one_target(options: dict[str, Any]) -> None:

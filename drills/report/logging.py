@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, TextIO
 
 import structlog
@@ -21,16 +21,20 @@ from drills.engine.events import (
     RunFinished,
     RunStarted,
 )
+from drills.engine.result import Result
 from drills.report.text import plain
 
 _SECRET_KEY = re.compile(
     r"pass(word|wd|phrase)?$|secret|token|authori[sz]ation|cookie|credential|api[-_]?key|private", re.I
 )
 _SECRET_TEXT = re.compile(
-    r"(?P<keep>\bbearer\s+|\bbasic\s+|://[^/\s:@]*:|\b(?:password|passwd|token|secret)\s*[=:]\s*)[^\s@'\",}]+", re.I
+    r"(?P<keep>\bbearer\s+|\bbasic\s+"
+    r"|://[^/\s:@]*:(?=[^\s/@]+@)"  # a password in an address; not its port
+    r"|\b(?:password|passwd|token|secret)\s*[=:]\s*)[^\s@'\",}]+",
+    re.I,
 )
 HIDDEN = "[hidden]"
-_DEPTH = 6  # of nested values that are looked into; deeper ones are hidden whole
+_DEPTH = 16  # of nested values that are looked into; deeper ones are hidden whole
 
 
 def configure(stream: TextIO | None = None, *, environ: Mapping[str, str] | None = None, verbose: bool = False) -> None:
@@ -82,6 +86,12 @@ def log_event(event: Event) -> None:
             log.info("run finished", run=event.result.run, verdict=event.result.verdict)
         case AttemptsMade():
             pass
+
+
+def log_results(results: Sequence[Result]) -> None:
+    """The last line of the log: what a pod leaves to whoever reads its log."""
+    for result in results:
+        structlog.get_logger().info("result", result=result.model_dump(mode="json", by_alias=True))
 
 
 class _Writer:

@@ -59,8 +59,8 @@ class Browser:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    assert chromium, "Chromium is missing: `make browser` installs it"
-    assert chromedriver, "chromedriver is missing: `make browser` installs it"
+    assert chromium, "Chromium is missing: `make tested-with` installs it"
+    assert chromedriver, "chromedriver is missing: `make tested-with` installs it"
     options = ChromeOptions()
     options.binary_location = chromium
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):

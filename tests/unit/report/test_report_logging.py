@@ -113,3 +113,10 @@ def test_a_run_leaves_lines_for_machines_and_none_for_each_attempt() -> None:
     assert [line["event"] for line in lines] == ["run started", "phase", "note"]
     assert lines[1]["phase"] == "inject"
     assert "hunter2" not in stream.getvalue()
+
+
+def test_the_port_of_an_address_is_no_password() -> None:
+    event = {"event": "at http://127.0.0.1:9090/x, not at http://user:hunter2@127.0.0.1:9090"}
+    assert log.hide_secrets(None, "info", event)["event"] == (
+        f"at http://127.0.0.1:9090/x, not at http://user:{log.HIDDEN}@127.0.0.1:9090"
+    )
