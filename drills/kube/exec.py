@@ -22,10 +22,11 @@ from urllib.parse import urlencode
 import websocket
 from kubernetes.stream.ws_client import ERROR_CHANNEL, STDERR_CHANNEL, STDOUT_CHANNEL, WSClient
 
+from drills.budget import Again, within
 from drills.errors import WorldError
 from drills.kube.api import Api, core, failure, refusal
 
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
 LOOK_SECONDS = 0.25  # how long a stop may go unnoticed
 _KEPT_ERRORS = 4096  # characters of standard error
 
@@ -188,20 +189,31 @@ class ExecApi(Api):
     """Commands in containers."""
 
     def exec(self, namespace: str, pod: str, command: Sequence[str], container: str | None = None) -> Stream:
-        """Start a command with its input open. KubeError where it cannot be started."""
+        """Start a command with its input open. KubeError where it cannot be started.
+
+        Tried again within the budget where the API refused the connection in passing, because then nothing was started.
+        """
         what = f"{namespace}/{pod}"
         doing = f"run {command[0]} in {what}"
         query = [("command", word) for word in command] + [(name, "true") for name in ("stdin", "stdout", "stderr")]
         query += [] if container is None else [("container", container)]
         address = "ws" + self.address.removeprefix("http")
         url = f"{address}{core('pods', namespace, pod, 'exec')}?{urlencode(query)}"
-        try:
-            socket = _connect(self._configuration, url, self.credentials(), capture_all=False)
-        except websocket.WebSocketBadStatusException as error:
-            raise refusal(doing, error.status_code, error.resp_body, str(error).partition(" -+-+- ")[0]) from None
-        except (OSError, websocket.WebSocketException) as error:
-            raise failure(doing, error, self.address) from None
-        return Stream(socket, what)
+
+        def step() -> Stream:
+            try:
+                return Stream(_connect(self._configuration, url, self.credentials(), capture_all=False), what)
+            except websocket.WebSocketBadStatusException as error:
+                said = str(error).partition(" -+-+- ")[0]
+                after = (error.resp_headers or {}).get("retry-after")
+                refused = refusal(doing, error.status_code, error.resp_body, said, after)
+                raise (Again(refused, refused.after) if refused.passing else refused) from None
+            except ConnectionRefusedError as error:
+                raise Again(failure(doing, error, self.address)) from None
+            except (OSError, websocket.WebSocketException) as error:
+                raise failure(doing, error, self.address) from None
+
+        return within(self.budget, step)
 
     def run(
         self,

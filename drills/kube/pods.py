@@ -15,14 +15,13 @@ from typing import Any
 
 from drills import __version__
 from drills.errors import Aborted, WorldError
-from drills.kube.api import Api, KubeError, Obj, core
+from drills.kube.api import CONFLICT, Api, KubeError, Obj, core
 
 IMAGE = f"drills:{__version__}"
 RUN, DRILL = "drills/run", "drills/drill"  # annotations of a drill pod, labels of its owner
 READINESS_GATE = "drills/never-ready"
 CONTAINER = "drill"
 LOOK_SECONDS = 0.1
-CONFLICT = 409
 _USER = 65532  # any but root
 _HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
 
@@ -125,11 +124,11 @@ class PodApi(Api):
         """Create the pod and its owner. KubeError if the API refuses; then nothing of it stays."""
         where = f"{spec.namespace}/{spec.name}"
         doing = f"create drill pod {where}"
-        owner = self.call(doing, "POST", core("configmaps", spec.namespace), body=owner_manifest(spec))
+        owner = self.create(doing, core("configmaps", spec.namespace), owner_manifest(spec))
         uid = owner["metadata"]["uid"]
         pod = pod_manifest(spec, uid)
         try:
-            made = self.call(doing, "POST", core("pods", spec.namespace), body=pod)
+            made = self.create(doing, core("pods", spec.namespace), pod)
         except WorldError:
             self._delete_owner(spec.namespace, spec.name, uid)
             raise
