@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """``seconds`` on the wall, from the first try: no try begins later. ``pause`` is the first, each is twice the last."""
+    """``seconds`` on the wall, from the first try: no try begins later. ``pause``: the first; each is twice the last."""
 
     tries: int = 5
     seconds: float = 8.0
@@ -75,7 +75,7 @@ def _spent(again: Again, tries: int) -> DrillsError:
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for: a number, or a date (RFC 9110, 10.2.3); None where it says neither."""
+    """Seconds that a Retry-After header asks for: a number or a date (RFC 9110, 10.2.3); None where it says neither."""
     if value is None:
         return None
     if value.strip().isdecimal():

@@ -112,7 +112,8 @@ def put_back(cluster: Cluster, record: Record, *, wait: Wait = time.sleep) -> Un
     try:
         return patiently(attempt, wait)
     except WorldError as error:
-        return Undone(record.what, "not-restored", str(error), finished=False)
+        silent = isinstance(error, KubeError) and error.unanswered  # then nobody knows how things are
+        return Undone(record.what, "not-verified" if silent else "not-restored", str(error), finished=False)
 
 
 def patiently(step: Callable[[], Result], wait: Wait = time.sleep) -> Result:

@@ -47,6 +47,11 @@ class KubeError(WorldError):
         return self.status is None or self.status >= 500
 
     @property
+    def unanswered(self) -> bool:
+        """Whether it says nothing of how things are: it did not answer, or was too busy."""
+        return self.unknown or self.status == TOO_MANY
+
+    @property
     def passing(self) -> bool:
         """Whether another try may help."""
         return self.status is None or self.status in PASSING
