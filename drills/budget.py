@@ -23,11 +23,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """``seconds`` on the wall, from the first try: no try begins later. ``pause``: the first; each is twice the last."""
+    """``seconds`` on the wall, from the first try: no try begins later. ``pause``: the first; each is twice the last.
+
+    ``answer``: the seconds that one try may wait for an answer.
+    """
 
     tries: int = 5
     seconds: float = 8.0
     pause: float = 0.1
+    answer: float = 5.0
 
     def pause_after(self, tries: int) -> float:
         """Seconds between a try (the first is 1) and the next."""

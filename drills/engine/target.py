@@ -21,8 +21,7 @@ from drills.kube import Cluster
 from drills.kube.proxy import PREFIX, ServiceAddress
 from drills.reach import Reach
 
-PATIENT_SECONDS = 3.0  # of one try, where nobody counts the seconds
-BUDGET = Budget(tries=4, seconds=6.0)
+BUDGET = Budget(tries=4, seconds=6.0, answer=3.0)  # where nobody counts the seconds
 CLOCK = ("kube-system", "drills-lab", "timeLapse")
 
 
@@ -68,6 +67,7 @@ class Target:
     cluster: Cluster
     addresses: Addresses
     time_lapse: float
+    budget: Budget = BUDGET  # of questions to Prometheus and Alertmanager
 
     def wall(self, playbook_seconds: float) -> float:
         """Seconds on the wall."""
@@ -79,7 +79,7 @@ class Target:
 
     def sources(self) -> Sources:
         """Fresh clients for one thread; what fails in passing is asked again."""
-        return self._sources(PATIENT_SECONDS, BUDGET)
+        return self._sources(self.budget.answer, self.budget)
 
     def poll_sources(self) -> Sources:
         """The same for whoever asks again anyway, or needs to know when exactly an answer was given: never repeated."""

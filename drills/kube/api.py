@@ -25,7 +25,6 @@ Obj: TypeAlias = dict[str, Any]
 Query: TypeAlias = Mapping[str, str]
 
 CONNECT_SECONDS = 2.0
-READ_SECONDS = 5.0
 NOT_FOUND, CONFLICT, TOO_MANY = 404, 409, 429
 BUDGET = Budget()
 IN_CLUSTER = "in-cluster"  # in place of a context's name
@@ -106,7 +105,7 @@ class Api:
         headers = {**self.credentials(), "Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
+        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=self.budget.answer)
         text = None if body is None else json.dumps(body)
         try:
             # The client's own retries neither know a total time nor look before they write again. No redirects: they
