@@ -306,12 +306,16 @@ def _config(data: Any) -> GlobalConfig:
     )
 
 
+_ABOUT_THE_QUERY = ("400", "422")
+
+
 def _refusal(text: str) -> str:
     """Prometheus's own words inside prometheus-api-client's ``HTTP Status Code 400 (b'{...}')``."""
     found = re.fullmatch(r"HTTP Status Code (\d+) \((b.*)\)", text, flags=re.DOTALL)
     if not found:
         return text
-    return reason_of(ast.literal_eval(found.group(2)).decode(errors="replace"))
+    status, said = found.group(1), reason_of(ast.literal_eval(found.group(2)).decode(errors="replace"))
+    return said if status in _ABOUT_THE_QUERY else f"{said} ({status})"
 
 
 def _ms(seconds: Any) -> int:

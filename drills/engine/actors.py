@@ -99,7 +99,7 @@ class Actors:
     def remove(self) -> Recovery:
         """Delete every pod that was made here, and nothing else, and see it gone. ``seconds`` in playbook time."""
         began = time.monotonic()
-        problems, gone, silent = [], [], False
+        problems, gone, certain = [], [], False
         for actor in self._actors.values():
             if actor.number is None:
                 continue
@@ -107,17 +107,17 @@ class Actors:
                 ours = self._target.cluster.delete_drill_pod(actor.namespace, actor.pod, GONE_SECONDS, actor.made)
             except ReplacedError as error:
                 problems.append(str(error))
-                ours = True  # nothing of it is left; what has its name is somebody else's
+                certain = ours = True  # nothing of it is left; what has its name is somebody else's
             except DrillsError as error:
                 problems.append(str(error))
-                silent = silent or (isinstance(error, KubeError) and error.unanswered)
+                certain = certain or not (isinstance(error, KubeError) and error.uncertain)
                 continue
             self._journal.undone(actor.number)
             if not ours and actor.made is not None:
                 gone.append(f"{actor.namespace}/{actor.pod}")
         seconds = round(self._target.playbook(time.monotonic() - began), 1)
         if problems:
-            verdict: RecoveryVerdict = "not-verified" if silent else "not-restored"
+            verdict: RecoveryVerdict = "not-restored" if certain else "not-verified"
             return Recovery(verdict=verdict, seconds=seconds, reason="; ".join(problems))
         if gone:
             reason = f"somebody had removed {', '.join(gone)} before"

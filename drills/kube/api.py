@@ -39,6 +39,7 @@ class KubeError(WorldError):
         super().__init__(message)
         self.status = status
         self.after = after  # seconds that the API asks to wait
+        self.reading = False  # whether it was only to say something
 
     @property
     def unknown(self) -> bool:
@@ -46,9 +47,9 @@ class KubeError(WorldError):
         return self.status is None or self.status >= 500
 
     @property
-    def unanswered(self) -> bool:
-        """Whether it says nothing of how things are: it did not answer, or was too busy."""
-        return self.unknown or self.status == TOO_MANY
+    def uncertain(self) -> bool:
+        """Whether it leaves open how things are: nothing was said, or nothing that counts."""
+        return self.unknown or self.status == TOO_MANY or self.reading
 
     @property
     def passing(self) -> bool:
@@ -101,6 +102,13 @@ class Api:
 
     def once(self, doing: str, method: str, path: str, *, query: Query | None = None, body: Obj | None = None) -> Obj:
         """As ``call``, but never tried again."""
+        try:
+            return self._once(doing, method, path, query, body)
+        except KubeError as error:
+            error.reading = method == "GET"
+            raise
+
+    def _once(self, doing: str, method: str, path: str, query: Query | None, body: Obj | None) -> Obj:
         url = self.address + path + (f"?{urlencode(query)}" if query else "")
         headers = {**self.credentials(), "Accept": "application/json"}
         if body is not None:

@@ -205,3 +205,17 @@ def test_what_fails_once_at_every_call_is_tried_again_and_all_is_shown(world: Wo
     assert (done.status, lies(done), world.left()) == (0, [], []), done
     assert len(done.faults) > 40
     assert read(world.direct, LEASE) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", list(Fault), ids=str)
+def test_each_call_that_goes_on_failing(world: World, fault: Fault) -> None:
+    """The whole matrix: every kind of call by itself, for good. An hour."""
+    problems = []
+    for call in sorted(set(world.run().calls)):
+        done = world.run(alone_at(call, fault))
+        told = [*lies(done), *(f"left: {one}" for one in world.left())]
+        world.clean()
+        print(f"{fault} at {call}: {done}{''.join(f'{os.linesep}    ! {one}' for one in told)}", flush=True)
+        problems += [f"{fault} at {call}: {one}" for one in told if not one.startswith("left")]
+    assert problems == []
