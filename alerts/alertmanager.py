@@ -8,15 +8,17 @@ grows at every try, ``notifications_failed_total`` only when it gives up (both s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import requests
 
 from alerts.http import HttpSource
 from alerts.timestamps import epoch
 from drills.errors import WorldError
+
+T = TypeVar("T")
 
 
 class AlertmanagerError(WorldError):
@@ -115,40 +117,23 @@ class Alertmanager(HttpSource):
 
     def alerts(self) -> tuple[ManagedAlert, ...]:
         """Every alert that is not resolved, silenced and inhibited ones included."""
-        return tuple(_alert(item) for item in self._list("/api/v2/alerts"))
+        return self._list("/api/v2/alerts", _alert)
 
     def groups(self) -> tuple[Group, ...]:
         """The alert groups as they stand."""
-        return tuple(
-            Group(
-                receiver=item["receiver"]["name"],
-                labels=item.get("labels") or {},
-                fingerprints=tuple(alert["fingerprint"] for alert in item.get("alerts") or []),
-            )
-            for item in self._list("/api/v2/alerts/groups")
-        )
+        return self._list("/api/v2/alerts/groups", _group)
 
     def silences(self) -> tuple[Silence, ...]:
         """Every silence it remembers."""
-        return tuple(_silence(item) for item in self._list("/api/v2/silences"))
+        return self._list("/api/v2/silences", _silence)
 
     def receivers(self) -> tuple[str, ...]:
         """The names of the configured receivers."""
-        return tuple(item["name"] for item in self._list("/api/v2/receivers"))
+        return self._list("/api/v2/receivers", lambda item: str(item["name"]))
 
     def status(self) -> AlertmanagerStatus:
         """See `AlertmanagerStatus`."""
-        data = self.get_json("/api/v2/status")
-        try:
-            return AlertmanagerStatus(
-                version=str(data["versionInfo"]["version"]),
-                started_at=epoch(data["uptime"]) or 0.0,
-                config=str(data["config"]["original"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise AlertmanagerError(
-                f"{self.url} does not answer as Alertmanager does: is the address right?"
-            ) from error
+        return self.read("/api/v2/status", _status)
 
     def deliveries(self) -> tuple[Deliveries, ...]:
         """Counters of every integration, from Alertmanager's own ``/metrics``, summed over receivers and reasons."""
@@ -167,18 +152,22 @@ class Alertmanager(HttpSource):
             for integration, counts in sorted(sums.items())
         )
 
-    def _list(self, path: str) -> list[dict[str, Any]]:
-        data = self.get_json(path)
-        if not isinstance(data, list):
-            raise AlertmanagerError(f"{self.url}{path} does not answer as Alertmanager does: is the address right?")
-        return data
+    def _list(self, path: str, parse: Callable[[Any], T]) -> tuple[T, ...]:
+        def items(data: Any) -> tuple[T, ...]:
+            if not isinstance(data, list):
+                raise TypeError
+            return tuple(parse(item) for item in data)
+
+        return self.read(path, items)
 
     def _text(self, path: str) -> str:
-        try:
+        """The body; empty where there is no such page for us (a proxy may hide it)."""
+
+        def ask() -> str:
             response = self.session.get(f"{self.url}{path}", timeout=self.timeout)
-        except requests.RequestException as error:
-            raise AlertmanagerError(self.unreachable(error)) from error
-        return response.text if response.status_code == requests.codes.ok else ""
+            return response.text if response.status_code == requests.codes.ok else ""
+
+        return self.asked(ask, path)
 
 
 _COUNTERS = (
@@ -190,6 +179,22 @@ _COUNTERS = (
 _METRIC = re.compile(
     rf'^alertmanager_({"|".join(_COUNTERS)}){{[^}}]*integration="([^"]+)"[^}}]*}} (\S+)$', re.MULTILINE
 )
+
+
+def _status(data: Any) -> AlertmanagerStatus:
+    return AlertmanagerStatus(
+        version=str(data["versionInfo"]["version"]),
+        started_at=epoch(data["uptime"]) or 0.0,
+        config=str(data["config"]["original"]),
+    )
+
+
+def _group(item: Any) -> Group:
+    return Group(
+        receiver=item["receiver"]["name"],
+        labels=item.get("labels") or {},
+        fingerprints=tuple(alert["fingerprint"] for alert in item.get("alerts") or []),
+    )
 
 
 def _alert(data: Mapping[str, Any]) -> ManagedAlert:

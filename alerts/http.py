@@ -1,21 +1,34 @@
 """GET some JSON from Prometheus or Alertmanager, and turn every way in which that fails into one sentence.
 
-No retries: the poller asks again anyway, and a retried answer has no honest time. Redirects are
-followed, because an ingress in front of Prometheus may ask for one.
+A question is asked again within a budget, which the poller sets to one try: it asks again anyway, and a repeated
+answer has no honest time. Redirects are followed, because an ingress in front of Prometheus may ask for one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 
+from drills.budget import ONCE, PASSING, Again, Budget, retry_after, within
 from drills.errors import WorldError
+from drills.reach import Reach
 
 _EXCERPT = 200  # characters of a body that a sentence may carry
+
+T = TypeVar("T")
+
+
+class Passing(requests.RequestException):
+    """An answer whose status another try may change; raised wherever an answer comes in."""
+
+    def __init__(self, answer: requests.Response) -> None:
+        super().__init__(response=answer)
+        self.answer = answer
 
 
 class HttpSource:
@@ -24,45 +37,113 @@ class HttpSource:
     error: type[WorldError] = WorldError
     what = "the server"
 
-    def __init__(self, url: str, *, timeout: float = 5.0, headers: Mapping[str, str] | None = None) -> None:
-        """``timeout`` in seconds, for connecting and between two reads."""
-        self.url = url.rstrip("/")
+    def __init__(self, at: str | Reach, *, timeout: float = 5.0, budget: Budget = ONCE) -> None:
+        """``timeout`` in seconds, for connecting and between two reads of one try."""
+        self.reach = Reach.plainly(at) if isinstance(at, str) else at
+        self.url = self.reach.url
+        self.name = self.reach.name
         self.timeout = timeout
-        self.headers = dict(headers or {})
+        self.budget = budget
         self.session = requests.Session()
-        self.session.headers.update(self.headers)
-        if _is_loopback(self.url):
-            self.session.trust_env = False  # a proxy of the environment cannot reach the lab
+        self.session.auth = self._sign
+        self.session.hooks["response"].append(_passing)
+        self.session.verify = self.reach.verify and (self.reach.authority or True)
+        self.session.cert = self.reach.certificate
+        self.session.proxies = {} if self.reach.proxy is None else dict.fromkeys(("http", "https"), self.reach.proxy)
+        # A proxy of the environment cannot reach the lab; certificates of the environment would win over those given.
+        self.session.trust_env = self.reach.environment and self.reach.authority is None and not _is_loopback(self.url)
+        self.mount()
+
+    def mount(self) -> None:
+        """Put the adapter in place that knows the server's name; again after whoever puts another there."""
+        self.session.mount(self.url, _Adapter(self.reach.server_name))
 
     def get_json(self, path: str, params: Mapping[str, str | list[str]] | None = None) -> Any:
         """The decoded body of a 200 answer; raises the class's error otherwise."""
-        try:
+
+        def ask() -> Any:
             response = self.session.get(f"{self.url}{path}", params=params, timeout=self.timeout)
-        except requests.RequestException as error:
-            raise self.error(self.unreachable(error)) from error
-        if response.status_code != requests.codes.ok:
-            raise self.error(f"{self.what} at {self.url} answered {response.status_code} to {path}: {reason(response)}")
+            if response.status_code != requests.codes.ok:
+                raise self.error(self.refused(response, path))
+            try:
+                return response.json()
+            except ValueError:
+                raise Again(
+                    self.error(
+                        f"{self.what} at {self.name} did not answer JSON to {path} (a login page, or another server?): "
+                        f"{response.text[:_EXCERPT]!r}"
+                    )
+                ) from None
+
+        return self.asked(ask, path)
+
+    def asked(self, ask: Callable[[], T], path: str) -> T:
+        """The question's answer, asked again within the budget where it failed in passing."""
+
+        def step() -> T:
+            try:
+                return ask()
+            except Passing as error:
+                after = retry_after(error.answer.headers.get("Retry-After"))
+                raise Again(self.error(self.refused(error.answer, path)), after) from None
+            except requests.exceptions.SSLError as error:
+                raise self.error(self.unreachable(error)) from None
+            except requests.RequestException as error:
+                raise Again(self.error(self.unreachable(error))) from None
+
+        return within(self.budget, step)
+
+    def read(self, path: str, parse: Callable[[Any], T], params: Mapping[str, str | list[str]] | None = None) -> T:
+        """What ``parse`` makes of the JSON; the class's error where that is not what this API answers."""
         try:
-            return response.json()
-        except ValueError as error:
-            raise self.error(
-                f"{self.what} at {self.url} did not answer JSON to {path} (a login page, or another server?): "
-                f"{response.text[:_EXCERPT]!r}"
-            ) from error
+            return parse(self.get_json(path, params))
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise self.error(f"{self.name}{path} does not answer as {self.what} does: is the address right?") from None
+
+    def refused(self, response: requests.Response, path: str) -> str:
+        """The sentence for an answer that is none."""
+        hint = {401: "; does it need credentials?", 403: "; these credentials lack a right"}
+        said = hint.get(response.status_code, "")
+        return f"{self.what} at {self.name} answered {response.status_code} to {path}: {reason(response)}{said}"
 
     def unreachable(self, error: requests.RequestException) -> str:
         """The sentence for a request that got no answer."""
         if isinstance(error, requests.Timeout):
-            return f"{self.what} at {self.url} did not answer within {self.timeout:g} s"
+            return f"{self.what} at {self.name} did not answer within {self.timeout:g} s"
         if isinstance(error, requests.exceptions.SSLError):
-            return f"{self.what} at {self.url}: the TLS handshake failed: {error}"
+            return f"{self.what} at {self.name}: the TLS handshake failed: {error}"
+        if isinstance(error, requests.exceptions.ChunkedEncodingError):
+            return f"{self.what} at {self.name} broke its answer off"
         if isinstance(error, requests.ConnectionError):
-            return f"{self.what} at {self.url} cannot be reached: is the address right, and is it up?"
-        return f"{self.what} at {self.url}: {error}"
+            return f"{self.what} at {self.name} cannot be reached: is the address right, and is it up?"
+        return f"{self.what} at {self.name}: {error}"
 
     def close(self) -> None:
         """Close the connections that are kept open."""
         self.session.close()
+
+    def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(self.reach.headers())
+        return request
+
+
+class _Adapter(HTTPAdapter):
+    """Checks the server's certificate against another name than the address's."""
+
+    def __init__(self, server_name: str | None) -> None:
+        self._server_name = server_name
+        super().__init__()
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """With the name for the handshake and for the check."""
+        if self._server_name is not None:
+            options |= {"server_hostname": self._server_name, "assert_hostname": self._server_name}
+        super().init_poolmanager(*arguments, **options)
+
+
+def _passing(response: requests.Response, *_: Any, **__: Any) -> None:
+    if response.status_code in PASSING:
+        raise Passing(response)
 
 
 def reason(response: requests.Response) -> str:
@@ -77,7 +158,7 @@ def reason_of(body: str) -> str:
     except ValueError:
         return body[:_EXCERPT].strip() or "(no text)"
     if isinstance(data, dict):
-        return str(data.get("error") or data.get("message") or body[:_EXCERPT])
+        return str(data.get("error") or data.get("message") or body[:_EXCERPT])[:_EXCERPT]
     return str(data)[:_EXCERPT]
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import requests
 import yaml
@@ -22,9 +22,12 @@ from urllib3.util.retry import Retry
 
 from alerts.http import HttpSource, reason_of
 from alerts.timestamps import epoch
+from drills.budget import ONCE, Again, Budget
 from drills.errors import WorldError
+from drills.reach import Reach
 from drills.units import parse_duration
 
+T = TypeVar("T")
 State = Literal["inactive", "pending", "firing", "unknown"]
 
 
@@ -145,25 +148,23 @@ class Prometheus(HttpSource):
     error = PrometheusError
     what = "Prometheus"
 
-    def __init__(self, url: str, *, timeout: float = 5.0, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(url, timeout=timeout, headers=headers)
+    def __init__(self, at: str | Reach, *, timeout: float = 5.0, budget: Budget = ONCE) -> None:
+        super().__init__(at, timeout=timeout, budget=budget)
         self._connect = PrometheusConnect(
             self.url,
-            headers=self.headers,
+            headers={},
             retry=Retry(0),
             session=self.session,
             timeout=timeout,  # type: ignore[arg-type]  # typed int, handed to requests, which takes a float
         )
+        self.mount()
 
-    def _data(self, path: str, params: Mapping[str, str | list[str]] | None = None) -> Any:
-        answer = self.get_json(path, params)
-        if not isinstance(answer, dict) or answer.get("status") != "success" or "data" not in answer:
-            raise PrometheusError(f"{self.url}{path} does not answer as Prometheus does: is the address right?")
-        return answer["data"]
+    def _data(self, path: str, parse: Callable[[Any], T], params: Mapping[str, str | list[str]] | None = None) -> T:
+        return self.read(path, lambda answer: parse(_success(answer)), params)
 
     def rules(self) -> tuple[RuleGroup, ...]:
         """Every loaded rule group."""
-        return tuple(_group(group) for group in self._data("/api/v1/rules").get("groups") or [])
+        return self._data("/api/v1/rules", lambda data: tuple(_group(group) for group in data.get("groups") or []))
 
     def alerting_rules(self, name: str) -> tuple[LoadedRule, ...]:
         """The loaded alerting rules of one name; several may share it."""
@@ -171,15 +172,12 @@ class Prometheus(HttpSource):
 
     def alerts(self) -> tuple[ActiveAlert, ...]:
         """Everything pending or firing."""
-        return tuple(_active(alert) for alert in self._data("/api/v1/alerts").get("alerts") or [])
+        return self._data("/api/v1/alerts", lambda data: tuple(_active(alert) for alert in data.get("alerts") or []))
 
     def query(self, expression: str, at: float | None = None) -> tuple[Sample, ...]:
         """An instant vector or a scalar, now or ``at`` a time."""
         params = {} if at is None else {"time": f"{at:.3f}"}
-        result = self._query(lambda: self._connect.custom_query(expression, params=params))
-        if len(result) == 2 and not isinstance(result[0], dict):  # a scalar: [time, "value"]
-            return (Sample({}, float(result[0]), float(result[1])),)
-        return tuple(Sample(item["metric"], float(item["value"][0]), float(item["value"][1])) for item in result)
+        return self._query(lambda: self._connect.custom_query(expression, params=params), _samples)
 
     def query_range(self, expression: str, start: float, end: float, step: float) -> tuple[Series, ...]:
         """A range vector, evaluated every ``step`` seconds from ``start`` to ``end``.
@@ -187,28 +185,21 @@ class Prometheus(HttpSource):
         prometheus-api-client 0.7.2 rounds both to whole seconds, which is half a minute in time-lapse 60: ``params`` is
         what wins over that.
         """
-        result = self._query(
+        return self._query(
             lambda: self._connect.custom_query_range(
                 expression,
                 start_time=datetime.fromtimestamp(start, tz=UTC),
                 end_time=datetime.fromtimestamp(end, tz=UTC),
                 step=f"{step:.3f}",
                 params={"start": f"{start:.3f}", "end": f"{end:.3f}"},
-            )
-        )
-        return tuple(
-            Series(item["metric"], tuple((float(moment), float(value)) for moment, value in item["values"]))
-            for item in result
+            ),
+            _series,
         )
 
     def samples(self, selector: str, end: float, seconds: float) -> tuple[Series, ...]:
         """The raw samples that the selector saw in the ``seconds`` before ``end``: times are those of the scrapes."""
         expression = f"{selector}[{max(1, round(seconds * 1000))}ms]"
-        result = self._query(lambda: self._connect.custom_query(expression, params={"time": f"{end:.3f}"}))
-        return tuple(
-            Series(item["metric"], tuple((float(moment), float(value)) for moment, value in item["values"]))
-            for item in result
-        )
+        return self._query(lambda: self._connect.custom_query(expression, params={"time": f"{end:.3f}"}), _series)
 
     def now(self) -> float:
         """Prometheus's clock, in seconds since the epoch (milliseconds are kept)."""
@@ -216,61 +207,106 @@ class Prometheus(HttpSource):
 
     def metric_names(self) -> frozenset[str]:
         """The name of every metric it holds."""
-        return frozenset(self._data("/api/v1/label/__name__/values"))
+        return self._data("/api/v1/label/__name__/values", lambda data: frozenset(map(str, data)))
 
     def runtimeinfo(self) -> RuntimeInfo:
         """See `RuntimeInfo`."""
-        data = self._data("/api/v1/status/runtimeinfo")
-        return RuntimeInfo(
-            start_time=epoch(data["startTime"]) or 0.0,
-            reload_success=bool(data.get("reloadConfigSuccess", True)),
-            last_config_time=epoch(data.get("lastConfigTime")),
-            series=int(data.get("timeSeriesCount") or 0),
-        )
+        return self._data("/api/v1/status/runtimeinfo", _runtimeinfo)
 
     def buildinfo(self) -> BuildInfo:
         """See `BuildInfo`."""
-        data = self._data("/api/v1/status/buildinfo")
-        return BuildInfo(version=str(data.get("version", "")), revision=str(data.get("revision", "")))
+        return self._data(
+            "/api/v1/status/buildinfo",
+            lambda data: BuildInfo(version=str(data.get("version", "")), revision=str(data.get("revision", ""))),
+        )
 
     def targets(self) -> tuple[Target, ...]:
         """The active scrape targets."""
-        return tuple(_target(item) for item in self._data("/api/v1/targets", {"state": "active"})["activeTargets"])
+        return self._data(
+            "/api/v1/targets",
+            lambda data: tuple(_target(item) for item in data["activeTargets"]),
+            {"state": "active"},
+        )
 
     def alertmanagers(self) -> tuple[str, ...]:
         """The URLs of the Alertmanagers that alerts are sent to; empty until discovery has found one."""
-        return tuple(item["url"] for item in self._data("/api/v1/alertmanagers").get("activeAlertmanagers") or [])
+        return self._data(
+            "/api/v1/alertmanagers", lambda data: tuple(item["url"] for item in data.get("activeAlertmanagers") or [])
+        )
 
     def config(self) -> GlobalConfig:
         """See `GlobalConfig`; Prometheus's own default is 1 minute for both."""
-        text = self._data("/api/v1/status/config")["yaml"]
-        parsed = (yaml.safe_load(text) or {}).get("global") or {}
-        return GlobalConfig(
-            scrape_interval_ms=parse_duration(str(parsed.get("scrape_interval", "1m"))),
-            evaluation_interval_ms=parse_duration(str(parsed.get("evaluation_interval", "1m"))),
-            text=text,
-        )
+        return self._data("/api/v1/status/config", _config)
 
     def metadata(self) -> Mapping[str, str]:
         """The type of every metric that has one: counter, gauge, histogram, summary, unknown."""
-        data = self._data("/api/v1/metadata")
-        return {name: entries[0]["type"] for name, entries in data.items() if entries}
+        return self._data(
+            "/api/v1/metadata",
+            lambda data: {name: str(entries[0]["type"]) for name, entries in data.items() if entries},
+        )
 
     def flags(self) -> Mapping[str, str]:
         """The command line it was started with, defaults included (``query.lookback-delta``, ...)."""
-        return {str(name): str(value) for name, value in self._data("/api/v1/status/flags").items()}
+        return self._data("/api/v1/status/flags", lambda data: {str(name): str(value) for name, value in data.items()})
 
-    def _query(self, ask: Any) -> Any:
-        try:
-            return ask()
-        except PrometheusApiClientException as error:
-            raise PrometheusError(f"Prometheus at {self.url} refused a query: {_refusal(str(error))}") from error
-        except requests.exceptions.JSONDecodeError as error:
-            raise PrometheusError(f"{self.url} does not answer as Prometheus does: is the address right?") from error
-        except requests.RequestException as error:
-            raise PrometheusError(self.unreachable(error)) from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise PrometheusError(f"{self.url} does not answer as Prometheus does: is the address right?") from error
+    def _query(self, ask: Callable[[], Any], parse: Callable[[Any], T]) -> T:
+        def question() -> T:
+            try:
+                return parse(ask())
+            except PrometheusApiClientException as error:
+                raise PrometheusError(f"Prometheus at {self.name} refused a query: {_refusal(str(error))}") from None
+            except requests.RequestException as error:
+                if not isinstance(error, requests.exceptions.JSONDecodeError):
+                    raise
+                raise Again(self._no_answer()) from None
+            except (LookupError, TypeError, ValueError, AttributeError):
+                raise Again(self._no_answer()) from None
+
+        return self.asked(question, "a query")
+
+    def _no_answer(self) -> PrometheusError:
+        return PrometheusError(f"{self.name} does not answer as Prometheus does: is the address right?")
+
+
+def _success(answer: Any) -> Any:
+    if answer["status"] != "success":
+        raise ValueError(answer["status"])
+    return answer["data"]
+
+
+def _samples(result: Any) -> tuple[Sample, ...]:
+    if len(result) == 2 and not isinstance(result[0], dict):  # a scalar: [time, "value"]
+        return (Sample({}, float(result[0]), float(result[1])),)
+    return tuple(Sample(item["metric"], float(item["value"][0]), float(item["value"][1])) for item in result)
+
+
+def _series(result: Any) -> tuple[Series, ...]:
+    return tuple(
+        Series(item["metric"], tuple((float(moment), float(value)) for moment, value in item["values"]))
+        for item in result
+    )
+
+
+def _runtimeinfo(data: Any) -> RuntimeInfo:
+    return RuntimeInfo(
+        start_time=epoch(data["startTime"]) or 0.0,
+        reload_success=bool(data.get("reloadConfigSuccess", True)),
+        last_config_time=epoch(data.get("lastConfigTime")),
+        series=int(data.get("timeSeriesCount") or 0),
+    )
+
+
+def _config(data: Any) -> GlobalConfig:
+    text = data["yaml"]
+    parsed = (yaml.safe_load(text) or {}).get("global") or {}
+    return GlobalConfig(
+        scrape_interval_ms=parse_duration(str(parsed.get("scrape_interval", "1m"))),
+        evaluation_interval_ms=parse_duration(str(parsed.get("evaluation_interval", "1m"))),
+        text=text,
+    )
+
+
+_ABOUT_THE_QUERY = ("400", "422")
 
 
 def _refusal(text: str) -> str:
@@ -278,7 +314,8 @@ def _refusal(text: str) -> str:
     found = re.fullmatch(r"HTTP Status Code (\d+) \((b.*)\)", text, flags=re.DOTALL)
     if not found:
         return text
-    return reason_of(ast.literal_eval(found.group(2)).decode(errors="replace"))
+    status, said = found.group(1), reason_of(ast.literal_eval(found.group(2)).decode(errors="replace"))
+    return said if status in _ABOUT_THE_QUERY else f"{said} ({status})"
 
 
 def _ms(seconds: Any) -> int:

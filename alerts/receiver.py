@@ -43,11 +43,7 @@ class Receiver(HttpSource):
 
     def notifications(self) -> tuple[Notification, ...]:
         """Everything received so far, oldest first."""
-        data = self.get_json("/notifications")
-        try:
-            return tuple(_notification(item) for item in data)
-        except (KeyError, TypeError) as error:
-            raise ReceiverError(f"{self.url}/notifications does not answer as a receiver does") from error
+        return self.read("/notifications", lambda data: tuple(_notification(item) for item in data))
 
 
 def _notification(item: Mapping[str, Any]) -> Notification:

@@ -20,6 +20,7 @@ from drills import __version__
 from drills.errors import Aborted, DrillsError, InputError, WorldError
 
 if TYPE_CHECKING:
+    from alerts.http_config import HttpConfig
     from drills.engine.events import Event
     from drills.engine.target import Target
     from drills.kube import Cluster
@@ -72,6 +73,31 @@ def _lab_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _watched_by(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where the alerts of a cluster are read, and with which credentials."""
+    path = click.Path(path_type=Path)
+    options = (
+        click.option(
+            "--prometheus",
+            metavar="URL",
+            help="Prometheus of the cluster: a URL, or service:NAMESPACE/[https:]NAME:PORT[/PATH], a Service of the "
+            "cluster through the API server's proxy, with the API's own credentials.",
+        ),
+        click.option("--alertmanager", metavar="URL", help="Alertmanager of the cluster, in the same way."),
+        click.option(
+            "--prometheus-http-config",
+            metavar="FILE",
+            type=path,
+            help="Credentials and certificates for that URL: the file that promtool takes with --http.config.file "
+            "(authorization, basic_auth, tls_config).",
+        ),
+        click.option("--alertmanager-http-config", metavar="FILE", type=path, help="The same for Alertmanager."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def _request(options: dict[str, Any]) -> LabRequest:
     from drills.lab.client import LabRequest
 
@@ -88,9 +114,12 @@ def _request(options: dict[str, Any]) -> LabRequest:
 @click.argument("playbooks", nargs=-1, required=True, metavar="PLAYBOOK...", type=click.Path(path_type=Path))
 @click.option("--lab", "in_lab", is_flag=True, help="On the embedded lab: the one that is up, else one of its own.")
 @_lab_options
-@click.option("--context", metavar="NAME", help="On the cluster of this kubeconfig context.")
-@click.option("--prometheus", metavar="URL", help="Prometheus of the cluster.")
-@click.option("--alertmanager", metavar="URL", help="Alertmanager of the cluster.")
+@click.option(
+    "--context",
+    metavar="NAME",
+    help="On the cluster of this kubeconfig context. In a pod without it: on its own cluster.",
+)
+@_watched_by
 @click.option("--only", multiple=True, metavar="DRILL", help="Run only this drill. Repeatable.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where results go (default drills-out/TIME)."
@@ -161,6 +190,9 @@ def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **opti
     return WorldError.exit_status if publisher.failed and status == 0 else status
 
 
+_OUTSIDE = ("prometheus", "alertmanager", "prometheus_http_config", "alertmanager_http_config")
+
+
 def _one_target(options: dict[str, Any]) -> None:
     lab_only = [
         f"--{name.replace('_', '-')}"
@@ -170,16 +202,31 @@ def _one_target(options: dict[str, Any]) -> None:
     if options["in_lab"] and options["context"]:
         raise InputError("--lab and --context name two targets: give one of them.")
     if options["in_lab"]:
-        outside = [f"--{name}" for name in ("prometheus", "alertmanager") if options[name]]
+        outside = [f"--{name.replace('_', '-')}" for name in _OUTSIDE if options[name]]
         if outside:
             raise InputError(f"{' and '.join(outside)}: the lab has its own; leave it out, or name a --context.")
         return
     if lab_only:
         raise InputError(f"{lab_only[0]} only means something with --lab.")
-    if not options["context"]:
+    if not options["context"] and not _in_pod():
         raise InputError("Where shall it run? Give --lab for the embedded lab, or --context NAME for a cluster.")
     if not options["prometheus"]:
         raise InputError("On a cluster the alerts are read from Prometheus: give --prometheus URL.")
+    if options["alertmanager_http_config"] and not options["alertmanager"]:
+        raise InputError("--alertmanager-http-config only means something with --alertmanager.")
+
+
+def _in_pod() -> bool:
+    """Whether this process runs in a pod of a cluster, which then is the target unless another one is named."""
+    import os
+
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+
+
+def _http_config(path: Path | None) -> HttpConfig:
+    from alerts.http_config import HttpConfig
+
+    return HttpConfig() if path is None else HttpConfig.load(path)
 
 
 @contextmanager
@@ -187,8 +234,14 @@ def _target(options: dict[str, Any], say: Callable[[str], None]) -> Iterator[Tar
     from drills.engine.target import Addresses, connect
 
     if not options["in_lab"]:
-        addresses = Addresses(options["prometheus"], options["alertmanager"], None)
-        yield connect("cluster", addresses, context=options["context"])
+        addresses = Addresses(
+            options["prometheus"],
+            options["alertmanager"],
+            None,
+            _http_config(options["prometheus_http_config"]),
+            _http_config(options["alertmanager_http_config"]),
+        )
+        yield connect("cluster", addresses, context=options["context"], in_cluster=not options["context"])
         return
     from drills.lab import client
 
@@ -207,6 +260,8 @@ def _target(options: dict[str, Any], say: Callable[[str], None]) -> Iterator[Tar
 def recover(context: str | None, accept: bool) -> int:
     """Undo what an interrupted run left, in the lab that is up or in a cluster. It can be repeated.
 
+    In a pod without a lab: in the pod's own cluster.
+
     Exit 0 if nothing is left, 1 if something could not be put back, 3 if that could not be found out.
     """
     from drills.engine import recovery
@@ -215,6 +270,8 @@ def recover(context: str | None, accept: bool) -> int:
     from drills.kube import Cluster
 
     cluster = Cluster.connect(context=context) if context else _cluster_of_lab()
+    if cluster is None and _in_pod():
+        cluster = Cluster.connect(in_cluster=True)
     if cluster is None:
         click.echo("No lab is up, so nothing is left in one. For a cluster, give --context NAME.")
         return 0

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
-from drills.engine.result import PolicyInput, Recovery, SourceInput
+from drills.engine.result import PolicyInput, Recovery, RecoveryVerdict, SourceInput
 from drills.engine.target import Target
 from drills.engine.undo import of_drill_pod
 from drills.errors import DrillsError, WorldError
-from drills.kube import DrillPod, DrillPodSpec, Endpoint, Made, Policy, ReplacedError
+from drills.kube import DrillPod, DrillPodSpec, Endpoint, KubeError, Made, Policy, ReplacedError
 from drills.playbook import ExistingPod, Playbook, Source
 from drills.playbook.model import From
 
@@ -99,7 +99,7 @@ class Actors:
     def remove(self) -> Recovery:
         """Delete every pod that was made here, and nothing else, and see it gone. ``seconds`` in playbook time."""
         began = time.monotonic()
-        problems, gone = [], []
+        problems, gone, certain = [], [], False
         for actor in self._actors.values():
             if actor.number is None:
                 continue
@@ -107,16 +107,18 @@ class Actors:
                 ours = self._target.cluster.delete_drill_pod(actor.namespace, actor.pod, GONE_SECONDS, actor.made)
             except ReplacedError as error:
                 problems.append(str(error))
-                ours = True  # nothing of it is left; what has its name is somebody else's
+                certain = ours = True  # nothing of it is left; what has its name is somebody else's
             except DrillsError as error:
                 problems.append(str(error))
+                certain = certain or not (isinstance(error, KubeError) and error.uncertain)
                 continue
             self._journal.undone(actor.number)
             if not ours and actor.made is not None:
                 gone.append(f"{actor.namespace}/{actor.pod}")
         seconds = round(self._target.playbook(time.monotonic() - began), 1)
         if problems:
-            return Recovery(verdict="not-restored", seconds=seconds, reason="; ".join(problems))
+            verdict: RecoveryVerdict = "not-restored" if certain else "not-verified"
+            return Recovery(verdict=verdict, seconds=seconds, reason="; ".join(problems))
         if gone:
             reason = f"somebody had removed {', '.join(gone)} before"
             return Recovery(verdict="self-healed", seconds=seconds, reason=reason)

@@ -117,11 +117,21 @@ def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, perio
     if sources.receiver is None and sources.alertmanager is not None:
         facts = replace(facts, handed_over=lives.handed_over(period.snapshots, one.wanted, began))
     if (facts.expects_notice and times.notified is None) or facts.handed_over is False:
+        if (silent := _unasked(one, sources, times.firing, period)) is not None:
+            return replace(facts, unjudged=f"whether it was delivered cannot be said: {silent}")
         stop = _undelivered(one, (began, times.firing), sources, period)
         if stop.at == "not-at-alertmanager" and (reloaded := _reloaded(period.snapshots)):
             return replace(facts, unjudged=f"{reloaded}; {stop.reason}")
         return replace(facts, stop=stop)
     return facts
+
+
+def _unasked(one: Expected, sources: Sources, firing: float, period: Period) -> str | None:
+    """Why it is not known whether the alert was delivered; None where silence says that it was not."""
+    if one.delivery is None:
+        return "Alertmanager did not say how long it may hold the alert back"
+    source = "alertmanager" if sources.receiver is None else "receiver"
+    return lives.unasked(period.snapshots, source, firing)
 
 
 def _reloaded(snapshots: Sequence[Snapshot]) -> str | None:
@@ -169,7 +179,7 @@ def _undelivered(one: Expected, window: tuple[float, float], sources: Sources, p
         for alert in snapshot.managed_alerts(one.wanted.name, one.wanted.labels)
         if alert.starts_at >= began
     ]
-    notifications = period.snapshots[-1].notifications
+    notifications = lives.told(period.snapshots)
     before = [snapshot.deliveries for snapshot in period.snapshots if snapshot.at < began and snapshot.deliveries]
     try:
         facts = gather_delivery(
@@ -205,12 +215,13 @@ def judge_quietness(one: Expected, seen: Seen, sources: Sources, period: Period)
     if not seen.attacked or seen.attack_began is None:
         lack = f"no attack was made: {seen.lack or 'it was stopped before'}"
         return judge_quiet(one.wanted.name, _before(one, seen), lack)
+    unread: list[str] = []
     try:
         inputs = _inputs(one, sources.prometheus, period)
         noise = _noise(one, one.rule, seen.attack_began, sources.prometheus, period)
-    except WorldError:
-        inputs, noise = _inputs(one, None, period), None
-    lacks = list(faults(period.snapshots, inputs))
+    except WorldError as error:
+        inputs, noise, unread = _inputs(one, None, period), None, [str(error)]
+    lacks = list(faults(period.snapshots, inputs)) or unread
     if (missing := lives.quiet_lack(sources.prometheus, one.rule, one.wanted.name, seen.attack_began)) is not None:
         lacks.append(missing)
     if noise is None and period.snapshots and period.snapshots[-1].active(one.wanted.name, {}):

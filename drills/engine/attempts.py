@@ -16,6 +16,7 @@ from drills.inject.base import SLACK, Attempt, Outcome, OutcomeKind
 from drills.kube import Cluster, Stream
 
 COMMAND = ("python", "-m", "drills.probe")
+STARTS = 3  # of a program whose connection is lost before it is ready
 READY_SECONDS = 15.0  # on the wall: a probe imports the standard library and resolves one name
 
 
@@ -50,7 +51,7 @@ class Probe:
         self._over = threading.Event()
         self._stop = threading.Event()
         self._stream: Stream | None = None
-        self._open: Callable[[], Stream] = lambda: cluster.exec(*pod, COMMAND)
+        self._open: Callable[[], Stream] = lambda: cluster.exec(*pod, COMMAND, repeatable=True)  # it waits for go
         self._thread = threading.Thread(target=self._run, name=f"probe-{config['id']}", daemon=True)
 
     def ready(self) -> None:
@@ -91,20 +92,28 @@ class Probe:
 
     def _run(self) -> None:
         try:
-            with self._open() as stream:
-                self._stream = stream
-                stream.send(json.dumps(dict(self.config)))
-                for line in stream.lines(
-                    time.monotonic() + self.config["deadline"] + READY_SECONDS + SLACK, self._stop
-                ):
-                    self._take(line)
-            if not self._over.is_set() and not self._stop.is_set():
-                self.error = stream.failure() or "it ended before its last attempt"
+            for _ in range(STARTS):
+                self.error = None
+                if not self._lost_before_ready():
+                    break
         except DrillsError as error:
             self.error = str(error)
         finally:
             self._ready.set()
             self._over.set()
+
+    def _lost_before_ready(self) -> bool:
+        """Run the program to its end. True where the connection was lost before it had done anything."""
+        with self._open() as stream:
+            self._stream = stream
+            stream.send(json.dumps(dict(self.config)))
+            until = time.monotonic() + self.config["deadline"] + READY_SECONDS + SLACK
+            for line in stream.lines(until, self._stop):
+                self._take(line)
+        if self._over.is_set() or self._stop.is_set() or self.error is not None:
+            return False
+        self.error = stream.failure() or "it ended before its last attempt"
+        return stream.lost and not self._ready.is_set()
 
     def _take(self, line: str) -> None:
         try:

@@ -18,6 +18,7 @@ from drills.engine.preflight import Waits
 from drills.engine.seen import Expected
 from drills.engine.target import Target
 from drills.engine.watch import Snapshot, Sources, Watch
+from drills.errors import WorldError
 from drills.playbook import AlertExpectation, Drill
 
 Moved = Callable[[str, Stage], None]
@@ -80,12 +81,13 @@ class Following:
         wanted = [(one.wanted.name, one.wanted.labels) for one in (*self.expected, *self.quiet)]
 
         def quiet(now: Snapshot) -> bool:
-            known = now.answered and "alertmanager" not in now.problems
-            return known and not preflight.active_names(now, wanted)
+            return now.unknown is None and not preflight.active_names(now, wanted)
 
         rested = self._watch.wait(quiet, time.time() + waits.settle, stop)
         if rested is None and (ends := preflight.left_over(self._watch.latest(), wanted)) is not None:
             rested = self._watch.wait(quiet, ends + FORGOTTEN_SECONDS, stop)
+        if rested is None and (silent := self._watch.latest().unknown) is not None:
+            raise WorldError(f"Whether the alerts are at rest cannot be said: {silent}")
         if rested is not None:
             self._watch.wait(lambda now: bool(preflight.active_names(now, wanted)), time.time() + waits.still, stop)
         return preflight.active_names(self._watch.latest(), wanted)
@@ -120,7 +122,7 @@ class Following:
             return all(self._stages.get(one.wanted.name) in goal for one in self.expected)
 
         if self._watch.wait(all_there, until, self._interrupt.stop) is None:
-            held = [one.delivery for one in self.expected if self._stages.get(one.wanted.name) in UNTOLD]
+            held = [one.delivery or 0.0 for one in self.expected if self._stages.get(one.wanted.name) in UNTOLD]
             self._watch.wait(all_there, until + max(held, default=0.0), self._interrupt.stop)
 
     def await_quiet(self, ended: float) -> None:

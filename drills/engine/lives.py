@@ -61,6 +61,19 @@ def notified_at(notifications: Sequence[Notification], wanted: Wanted, since: fl
     )
 
 
+def told(snapshots: Sequence[Snapshot]) -> tuple[Notification, ...]:
+    """Every notification of the receiver, as it last answered."""
+    return next((one.notifications for one in reversed(snapshots) if "receiver" not in one.problems), ())
+
+
+def unasked(snapshots: Sequence[Snapshot], source: str, since: float) -> str | None:
+    """Why it is not known what a source would have said since a time: it did not answer the last poll, or none; None
+    where it did.
+    """
+    polls = [one for one in snapshots if one.at >= since]
+    return polls[-1].problems.get(source) if polls else "it was not asked"
+
+
 def managed_at(snapshots: Sequence[Snapshot], wanted: Wanted, since: float) -> float | None:
     """When Alertmanager first had the alert, by its own clock (``updatedAt``); None if it never did."""
     for snapshot in snapshots:
@@ -91,7 +104,7 @@ def times(
     found = life.read(
         prometheus, wanted.name, wanted.labels, since=since, until=prometheus.now(), interval_ms=rule.interval_ms
     )
-    newest = snapshots[-1].notifications if snapshots else ()
+    newest = told(snapshots)
     lived = Times(
         pending=found.active_at,
         firing=found.firing_at,
@@ -128,16 +141,16 @@ def sources_since(
     return frozenset(found), blind
 
 
-def delivery_allowance(sources: Sources, wanted: Wanted, rule: LoadedRule | None) -> float:
-    """How long (wall seconds) Alertmanager may hold the alert back by its own configuration; 0 where it cannot be
-    asked, because then nothing waits for a notification either.
+def delivery_allowance(sources: Sources, wanted: Wanted, rule: LoadedRule | None) -> float | None:
+    """How long (wall seconds) Alertmanager may hold the alert back by its own configuration; 0 where there is none to
+    wait for, None where it did not say.
     """
     if sources.alertmanager is None or rule is None:
         return 0.0
     try:
         config = sources.alertmanager.status().config
     except WorldError:
-        return 0.0
+        return None
     labels = {"alertname": wanted.name, **rule.labels, **wanted.labels}
     return longest_wait(config, labels, sources.prometheus.now(), wanted.receiver)
 

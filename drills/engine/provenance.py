@@ -59,7 +59,7 @@ def gather(
         clock=Clock(
             source=f"Prometheus at {target.addresses.prometheus}",
             offset_at_start=offset_at_start,
-            offset_at_end=offset(sources),
+            offset_at_end=offset(target.poll_sources()),
             poll_gaps=_gaps(watch, seen),
         ),
         journal=journal.digest(),
@@ -197,7 +197,7 @@ def _processes(watch: Watch, seen: Sequence[Seen]) -> dict[str, list[datetime]]:
 
 def _gaps(watch: Watch, seen: Sequence[Seen]) -> list[float]:
     began = min((one.started for one in seen), default=0.0)
-    times = [one.at for one in watch.between(began, time.time())]
+    times = [one.at for one in watch.between(began, time.time()) if one.answered]
     return [round(later - earlier, 3) for earlier, later in pairwise(times) if later - earlier > GAP]
 
 

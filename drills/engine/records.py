@@ -6,6 +6,7 @@ so that whatever lies here is what a run left behind.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -49,6 +50,9 @@ class Records:
         try:
             create_secret(self._cluster, secret, kind=KIND, labels={**LABELS, RUN: record.run})
         except KubeError as error:
+            if error.unknown:  # it may be there all the same, and would tell of a change that was never made
+                with contextlib.suppress(WorldError):
+                    self.drop(record)
             raise WorldError(
                 f"The undo of {record.what} could not be written down, so it was not made. {error}"
             ) from None

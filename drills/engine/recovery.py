@@ -112,7 +112,8 @@ def put_back(cluster: Cluster, record: Record, *, wait: Wait = time.sleep) -> Un
     try:
         return patiently(attempt, wait)
     except WorldError as error:
-        return Undone(record.what, "not-restored", str(error), finished=False)
+        open_ = isinstance(error, KubeError) and error.uncertain
+        return Undone(record.what, "not-verified" if open_ else "not-restored", str(error), finished=False)
 
 
 def patiently(step: Callable[[], Result], wait: Wait = time.sleep) -> Result:

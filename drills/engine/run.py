@@ -67,8 +67,8 @@ def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt
     started = datetime.now(UTC)
     name = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     playbook = job.playbook
-    watch = Watch(target.sources, conditions(playbook, target.time_lapse))
-    offset = provenance.offset(target.sources())
+    watch = Watch(target.poll_sources, conditions(playbook, target.time_lapse))
+    offset = provenance.offset(target.poll_sources())
     with Journal(directory / JOURNAL, _now, Records(target.cluster), name) as journal:
         journal.write("run", run=name, playbook=playbook.name, target=target.name, time_lapse=target.time_lapse)
         listener(RunStarted(name, playbook.name, target.name, target.time_lapse, job.drills()))

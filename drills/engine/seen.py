@@ -27,7 +27,7 @@ class Expected:
     rule: LoadedRule | None
     watched: Watched | None
     sources: frozenset[Instance] = NOTHING
-    delivery: float = 0.0  # wall seconds that Alertmanager may hold the alert back by its own configuration
+    delivery: float | None = 0.0  # wall seconds that Alertmanager may hold the alert back; None: it did not say
 
 
 @dataclass(slots=True)

@@ -6,27 +6,56 @@ not have (K = 1). What the lab is told apart by is only its name in the report.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from alerts.alertmanager import Alertmanager
+from alerts.http_config import HttpConfig
 from alerts.prometheus import Prometheus
 from alerts.receiver import Receiver
+from drills.budget import ONCE, Budget
 from drills.engine.watch import ANSWER_SECONDS, Sources
-from drills.errors import WorldError
+from drills.errors import InputError, WorldError
 from drills.kube import Cluster
+from drills.kube.proxy import PREFIX, ServiceAddress
+from drills.reach import Reach
 
+BUDGET = Budget(tries=4, seconds=6.0, answer=3.0)  # where nobody counts the seconds
 CLOCK = ("kube-system", "drills-lab", "timeLapse")
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """URLs of what watches the target; a receiver that can be asked is rare outside the lab."""
+    """What watches the target: URLs, or Services of its own (``service:NAMESPACE/NAME:PORT``), with who asks.
+
+    A receiver that can be asked is rare outside the lab.
+    """
 
     prometheus: str
     alertmanager: str | None
     receiver: str | None
+    prometheus_http: HttpConfig = field(default_factory=HttpConfig)
+    alertmanager_http: HttpConfig = field(default_factory=HttpConfig)
+
+    def check(self) -> None:
+        """InputError for what is no address, and for credentials that could not arrive."""
+        both = (
+            ("--prometheus", self.prometheus, self.prometheus_http),
+            ("--alertmanager", self.alertmanager, self.alertmanager_http),
+        )
+        for option, address, http in both:
+            if address is None:
+                continue
+            if not address.startswith(PREFIX):
+                http.reach(address)
+                continue
+            ServiceAddress.parse(address)
+            if not http.empty:
+                raise InputError(
+                    f"{option}-http-config: a Service is reached with the Kubernetes API's own credentials, and others "
+                    f"do not get through; leave it out, or give {option} a URL."
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +67,7 @@ class Target:
     cluster: Cluster
     addresses: Addresses
     time_lapse: float
+    budget: Budget = BUDGET  # of questions to Prometheus and Alertmanager
 
     def wall(self, playbook_seconds: float) -> float:
         """Seconds on the wall."""
@@ -47,14 +77,29 @@ class Target:
         """Seconds of playbook time."""
         return wall_seconds * self.time_lapse
 
-    def sources(self, timeout: float = ANSWER_SECONDS) -> Sources:
-        """Fresh clients for one thread; ``timeout`` in wall seconds."""
-        where = self.addresses
-        return Sources(
-            prometheus=Prometheus(where.prometheus, timeout=timeout),
-            alertmanager=None if where.alertmanager is None else Alertmanager(where.alertmanager, timeout=timeout),
-            receiver=None if where.receiver is None else Receiver(where.receiver, timeout=timeout),
-        )
+    def sources(self) -> Sources:
+        """Fresh clients for one thread; what fails in passing is asked again."""
+        return self._sources(self.budget.answer, self.budget)
+
+    def poll_sources(self) -> Sources:
+        """The same for whoever asks again anyway, or needs to know when exactly an answer was given: never repeated."""
+        return self._sources(ANSWER_SECONDS, ONCE)
+
+    def _sources(self, timeout: float, budget: Budget) -> Sources:
+        at = self.addresses
+        prometheus = Prometheus(self._reach(at.prometheus, at.prometheus_http), timeout=timeout, budget=budget)
+        alertmanager, receiver = None, None
+        if at.alertmanager is not None:
+            reach = self._reach(at.alertmanager, at.alertmanager_http)
+            alertmanager = Alertmanager(reach, timeout=timeout, budget=budget)
+        if at.receiver is not None:
+            receiver = Receiver(at.receiver, timeout=timeout, budget=budget)
+        return Sources(prometheus, alertmanager, receiver)
+
+    def _reach(self, address: str, http: HttpConfig) -> Reach:
+        if address.startswith(PREFIX):
+            return self.cluster.through(ServiceAddress.parse(address))
+        return http.reach(address)
 
 
 def connect(
@@ -63,9 +108,14 @@ def connect(
     *,
     kubeconfig: Path | None = None,
     context: str | None = None,
+    in_cluster: bool = False,
 ) -> Target:
-    """A target that answers; WorldError with one sentence if its API or its Prometheus does not."""
-    cluster = Cluster.connect(kubeconfig=kubeconfig, context=context)
+    """A target that answers; WorldError with one sentence if its API or its Prometheus does not.
+
+    InputError for addresses that are none. ``in_cluster``: as the service account of the pod that this runs in.
+    """
+    addresses.check()
+    cluster = Cluster.connect(kubeconfig=kubeconfig, context=context, in_cluster=in_cluster)
     namespace, name, key = CLOCK
     data = cluster.config_map(namespace, name) or {}
     target = Target(kind, cluster.name, cluster, addresses, _scale(data.get(key, "1")))

@@ -68,6 +68,11 @@ class Snapshot:
         """Whether Prometheus did: without it, an alert that is not seen may be there all the same."""
         return "prometheus" not in self.problems
 
+    @property
+    def unknown(self) -> str | None:
+        """Why it is not known which alerts are active; None where Prometheus and Alertmanager both said."""
+        return self.problems.get("prometheus") or self.problems.get("alertmanager")
+
     def rules_named(self, name: str) -> tuple[LoadedRule, ...]:
         """Every loaded alerting rule of that name."""
         return tuple(rule for rule in self.rules if rule.name == name)

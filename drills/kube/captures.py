@@ -47,10 +47,10 @@ def capture_manifest(spec: DrillPodSpec, owner_uid: str) -> Obj:
 def create_capture_pod(cluster: Cluster, spec: DrillPodSpec) -> None:
     """Create the pod and the ConfigMap that owns it. KubeError if the API refuses; then nothing of it stays."""
     doing = f"create capture pod {spec.namespace}/{spec.name}"
-    owner = cluster.call(doing, "POST", core("configmaps", spec.namespace), body=owner_manifest(spec))
+    owner = cluster.create(doing, core("configmaps", spec.namespace), owner_manifest(spec))
     try:
         body = capture_manifest(spec, owner["metadata"]["uid"])
-        cluster.call(doing, "POST", core("pods", spec.namespace), body=body)
+        cluster.create(doing, core("pods", spec.namespace), body)
     except WorldError:
         cluster.find(f"remove {spec.name}", "DELETE", core("configmaps", spec.namespace, spec.name))
         raise

@@ -149,11 +149,22 @@ class CiliumApi(ExecApi, PodApi):
         return ", ".join(sorted(images))
 
     def agent_run(
-        self, agent: Agent, command: Sequence[str], *, seconds: float = 10.0, stop: threading.Event | None = None
+        self,
+        agent: Agent,
+        command: Sequence[str],
+        *,
+        seconds: float = 10.0,
+        stop: threading.Event | None = None,
+        repeatable: bool = False,
     ) -> tuple[str, ...]:
-        """The output of a command in an agent, such as ``cilium-dbg endpoint list -o json``. WorldError if it fails."""
+        """The output of a command in an agent, such as ``cilium-dbg endpoint list -o json``. WorldError if it fails.
+
+        ``repeatable``: one that only reads.
+        """
         namespace, _, container = AGENTS
-        return self.run(namespace, agent.pod, command, container=container, seconds=seconds, stop=stop).lines
+        return self.run(
+            namespace, agent.pod, command, container=container, seconds=seconds, stop=stop, repeatable=repeatable
+        ).lines
 
     def hubble_flows(
         self,
@@ -170,7 +181,7 @@ class CiliumApi(ExecApi, PodApi):
         lost, failed, asked, overwritten = 0, {}, [], []
         for agent in self.agents():
             try:
-                for response in parse_all(self.agent_run(agent, command, seconds=seconds, stop=stop)):
+                for response in parse_all(self.agent_run(agent, command, seconds=seconds, stop=stop, repeatable=True)):
                     if response.flow is not None:
                         flows.setdefault(response.flow.uuid or f"{agent.node}/{len(flows)}", response.flow)
                     if response.lost_events is not None:
@@ -188,10 +199,12 @@ class CiliumApi(ExecApi, PodApi):
 
         ``hubble status`` says ``Current/Max Flows: 4,095/4,095 (100.00%)`` then (Cilium 1.19 hubble/cmd/status).
         """
-        found = re.search(r"Max Flows: ([\d,]+)/([\d,]+)", " ".join(self.agent_run(agent, ["hubble", "status"])))
+        found = re.search(
+            r"Max Flows: ([\d,]+)/([\d,]+)", " ".join(self.agent_run(agent, ["hubble", "status"], repeatable=True))
+        )
         if found is None or int(found[1].replace(",", "")) < int(found[2].replace(",", "")):
             return False
-        first = parse_all(self.agent_run(agent, ["hubble", "observe", "-o", "jsonpb", "--first", "1"]))
+        first = parse_all(self.agent_run(agent, ["hubble", "observe", "-o", "jsonpb", "--first", "1"], repeatable=True))
         oldest = next((each.flow.time for each in first if each.flow is not None), None)
         return oldest is None or oldest.timestamp() > since
 

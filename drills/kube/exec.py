@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -22,15 +23,14 @@ from urllib.parse import urlencode
 import websocket
 from kubernetes.stream.ws_client import ERROR_CHANNEL, STDERR_CHANNEL, STDOUT_CHANNEL, WSClient
 
+from drills.budget import Again, within
 from drills.errors import WorldError
 from drills.kube.api import Api, core, failure, refusal
 
-CONNECT_SECONDS = 10.0
 LOOK_SECONDS = 0.25  # how long a stop may go unnoticed
 _KEPT_ERRORS = 4096  # characters of standard error
 
 _connect: Any = WSClient  # which has no types
-websocket.setdefaulttimeout(CONNECT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,11 @@ class Stream:
         said = self._errors.strip().splitlines() or self._end.splitlines()
         return f"it ended with status {status}" + (f": {said[-1][:200]}" if said else "")
 
+    @property
+    def lost(self) -> bool:
+        """Whether the connection ended before the command did."""
+        return self._broken is not None or (not self._socket_open() and self.status() is None)
+
     def status(self) -> int | None:
         """The exit status; None while it runs, or if the connection ended before it was told."""
         if self._socket is None or self._socket.is_open():
@@ -184,24 +189,82 @@ def _end_of(said: str) -> tuple[int | None, str]:
     return 255, message
 
 
+def _settle(found: Future[Any], *, value: Any = None, error: Exception | None = None) -> bool:
+    """Hand over what came of something; False where nobody waits for it any more."""
+    if not found.set_running_or_notify_cancel():
+        return False
+    if error is None:
+        found.set_result(value)
+    else:
+        found.set_exception(error)
+    return True
+
+
 class ExecApi(Api):
     """Commands in containers."""
 
-    def exec(self, namespace: str, pod: str, command: Sequence[str], container: str | None = None) -> Stream:
-        """Start a command with its input open. KubeError where it cannot be started."""
+    def exec(
+        self,
+        namespace: str,
+        pod: str,
+        command: Sequence[str],
+        container: str | None = None,
+        *,
+        repeatable: bool = False,
+    ) -> Stream:
+        """Start a command with its input open. KubeError where it cannot be started.
+
+        Tried again within the budget where the API refused the connection in passing, because then nothing was started;
+        ``repeatable``: also where nobody knows, because it does no harm if it is started twice.
+        """
         what = f"{namespace}/{pod}"
         doing = f"run {command[0]} in {what}"
         query = [("command", word) for word in command] + [(name, "true") for name in ("stdin", "stdout", "stderr")]
         query += [] if container is None else [("container", container)]
         address = "ws" + self.address.removeprefix("http")
         url = f"{address}{core('pods', namespace, pod, 'exec')}?{urlencode(query)}"
+
+        def step() -> Stream:
+            try:
+                return Stream(self._connected(url), what)
+            except websocket.WebSocketBadStatusException as error:
+                said = str(error).partition(" -+-+- ")[0]
+                after = (error.resp_headers or {}).get("retry-after")
+                refused = refusal(doing, error.status_code, error.resp_body, said, after)
+                raise (Again(refused, refused.after) if refused.passing else refused) from None
+            except (ConnectionRefusedError, ssl.SSLError) as error:  # before anything was asked for
+                raise Again(failure(doing, error, self.address)) from None
+            except (OSError, websocket.WebSocketException) as error:
+                lost = failure(doing, error, self.address)
+                raise (Again(lost) if repeatable else lost) from None
+
+        return within(self.budget, step)
+
+    def _connected(self, url: str) -> Any:
+        """The client of a command that runs. TimeoutError where the API does not answer.
+
+        WSClient takes no timeout (kubernetes 37 stream/ws_client.py), so its handshake is waited for from outside; one
+        that comes too late is closed by the thread that waited on.
+        """
+        found: Future[Any] = Future()
+
+        def connect() -> None:
+            try:
+                socket = _connect(self._configuration, url, self.credentials(), capture_all=False)
+            except Exception as error:  # noqa: BLE001 - it is raised again by whoever waits
+                _settle(found, error=error)
+                return
+            socket.sock.settimeout(self.budget.answer)  # between the parts of a message
+            if not _settle(found, value=socket):
+                socket.sock.shutdown()
+
+        threading.Thread(target=connect, name="exec", daemon=True).start()
         try:
-            socket = _connect(self._configuration, url, self.credentials(), capture_all=False)
-        except websocket.WebSocketBadStatusException as error:
-            raise refusal(doing, error.status_code, error.resp_body, str(error).partition(" -+-+- ")[0]) from None
-        except (OSError, websocket.WebSocketException) as error:
-            raise failure(doing, error, self.address) from None
-        return Stream(socket, what)
+            return found.result(self.budget.answer)
+        except TimeoutError:
+            if found.cancel():
+                raise
+            return found.result()
 
     def run(
         self,
@@ -212,11 +275,20 @@ class ExecApi(Api):
         container: str | None = None,
         seconds: float = 10.0,
         stop: threading.Event | None = None,
+        repeatable: bool = False,
     ) -> Finished:
-        """Run a command to its end. WorldError if it does not end within the time, or with another status than 0."""
-        with self.exec(namespace, pod, command, container) as stream:
-            lines = tuple(stream.lines(time.monotonic() + seconds, stop))
-            failure = stream.failure()
-            if failure is not None:
-                raise WorldError(f"{' '.join(command[:3])} in {namespace}/{pod} failed: {failure}")
-            return Finished(lines, stream.errors, stream.status() or 0)
+        """Run a command to its end. WorldError if it does not end within the time, or with another status than 0.
+
+        ``repeatable``: one that only reads, and is run again where the connection was lost before its end.
+        """
+
+        def step() -> Finished:
+            with self.exec(namespace, pod, command, container, repeatable=repeatable) as stream:
+                lines = tuple(stream.lines(time.monotonic() + seconds, stop))
+                failure = stream.failure()
+                if failure is not None:
+                    error = WorldError(f"{' '.join(command[:3])} in {namespace}/{pod} failed: {failure}")
+                    raise Again(error) if repeatable and stream.lost else error
+                return Finished(lines, stream.errors, stream.status() or 0)
+
+        return within(self.budget, step)

@@ -212,9 +212,18 @@ class Lease:
             self._mine = current  # somebody touched it, or the answer to our last renewal was lost
 
     def _release(self) -> None:
-        mine = self._mine["metadata"]
         with contextlib.suppress(WorldError):  # it is not ours any more, or it expires by itself
-            references.delete(self._api, LEASE, uid=mine["uid"], resource_version=mine["resourceVersion"])
+            try:
+                self._delete(self._mine)
+            except KubeError as error:
+                if error.status != CONFLICT:
+                    raise
+                self._renew()  # the answer to our last renewal was lost, or it is not ours
+                self._delete(self._mine)
+
+    def _delete(self, lease: Obj) -> None:
+        mine = lease["metadata"]
+        references.delete(self._api, LEASE, uid=mine["uid"], resource_version=mine["resourceVersion"])
 
 
 _TITLE = f"{LEASE.namespace}/{LEASE.name}"

@@ -15,14 +15,14 @@ from typing import Any
 
 from drills import __version__
 from drills.errors import Aborted, WorldError
-from drills.kube.api import Api, KubeError, Obj, core
+from drills.kube.api import CONFLICT, Api, KubeError, Obj, core
 
 IMAGE = f"drills:{__version__}"
 RUN, DRILL = "drills/run", "drills/drill"  # annotations of a drill pod, labels of its owner
 READINESS_GATE = "drills/never-ready"
 CONTAINER = "drill"
 LOOK_SECONDS = 0.1
-CONFLICT = 409
+COLLECTED_SECONDS = 5.0  # until the garbage collector takes a pod whose owner is gone
 _USER = 65532  # any but root
 _HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
 
@@ -125,11 +125,11 @@ class PodApi(Api):
         """Create the pod and its owner. KubeError if the API refuses; then nothing of it stays."""
         where = f"{spec.namespace}/{spec.name}"
         doing = f"create drill pod {where}"
-        owner = self.call(doing, "POST", core("configmaps", spec.namespace), body=owner_manifest(spec))
+        owner = self.create(doing, core("configmaps", spec.namespace), owner_manifest(spec))
         uid = owner["metadata"]["uid"]
         pod = pod_manifest(spec, uid)
         try:
-            made = self.call(doing, "POST", core("pods", spec.namespace), body=pod)
+            made = self.create(doing, core("pods", spec.namespace), pod)
         except WorldError:
             self._delete_owner(spec.namespace, spec.name, uid)
             raise
@@ -152,18 +152,27 @@ class PodApi(Api):
                 raise ReplacedError(f"Somebody replaced the drill pod {where} by another (uid {uid}); theirs is kept")
             if RUN not in (pod["metadata"].get("annotations") or {}):
                 raise WorldError(f"Pod {where} is no drill pod; it is left alone")
-            options = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
-            self.find(f"delete pod {where}", "DELETE", path, body=options)
+            refused = self._try_delete(where, path, uid)
         finally:
             self._delete_owner(namespace, name, None if made is None else made.owner)
-        self._wait_gone(where, path, uid, time.monotonic() + seconds)
+        self._wait_gone(where, path, uid, seconds, refused)
         return True
 
-    def _wait_gone(self, where: str, path: str, uid: str, until: float) -> None:
+    def _try_delete(self, where: str, path: str, uid: str) -> KubeError | None:
+        """Why the API does not delete it: its owner's end may take it along all the same."""
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
+        try:
+            self.find(f"delete pod {where}", "DELETE", path, body=options)
+        except KubeError as error:
+            return error
+        return None
+
+    def _wait_gone(self, where: str, path: str, uid: str, seconds: float, refused: KubeError | None) -> None:
         began = time.monotonic()
+        until = began + (seconds if refused is None else min(seconds, COLLECTED_SECONDS))
         while (pod := self.find(f"read pod {where}", "GET", path)) is not None and pod["metadata"]["uid"] == uid:
             if time.monotonic() > until:
-                raise WorldError(f"Drill pod {where} is still there {until - began:g} s after it was deleted")
+                raise refused or WorldError(f"Drill pod {where} is still there {seconds:g} s after it was deleted")
             time.sleep(LOOK_SECONDS)
 
     def wait_running(self, namespace: str, name: str, until: float, stop: threading.Event | None = None) -> DrillPod:

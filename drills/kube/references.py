@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from drills.errors import WorldError
-from drills.kube.api import Api, Obj, core, custom
+from drills.kube.api import CONFLICT, NOT_FOUND, Api, Obj, core, custom
 
 LOOK_SECONDS = 0.1
-NOT_FOUND, CONFLICT = 404, 409
+
+__all__ = ["CONFLICT", "NOT_FOUND", "Reference", "create", "delete", "read", "replace", "wait_gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,12 @@ def read(api: Api, what: Reference) -> Obj | None:
 
 def create(api: Api, what: Reference, obj: Obj) -> Obj:
     """KubeError 409 if there is one already."""
-    return api.call(f"create {what}", "POST", what.collection, body=obj)
+    return api.create(f"create {what}", what.collection, obj)
 
 
 def replace(api: Api, what: Reference, obj: Obj) -> Obj:
     """KubeError 409 if it is no longer at the resourceVersion that ``obj`` carries."""
-    return api.call(f"put back {what}", "PUT", what.path, body=obj)
+    return api.replace(f"put back {what}", what.path, obj)
 
 
 def delete(api: Api, what: Reference, *, uid: str, resource_version: str | None = None) -> None:

@@ -32,7 +32,7 @@ def create_secret(api: Api, secret: Secret, *, kind: str, labels: Mapping[str, s
         "immutable": True,
         "data": {key: base64.b64encode(value).decode() for key, value in secret.data.items()},
     }
-    api.call(f"write Secret {secret.namespace}/{secret.name}", "POST", core("secrets", secret.namespace), body=body)
+    api.create(f"write Secret {secret.namespace}/{secret.name}", core("secrets", secret.namespace), body)
 
 
 def secrets(api: Api, namespace: str, labels: Mapping[str, str]) -> list[Secret]:

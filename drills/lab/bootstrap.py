@@ -7,6 +7,7 @@ from typing import Any
 
 from drills.lab import plan
 from drills.lab.api.types import Obj
+from drills.lab.monitoring.settings import ALERTMANAGER_PORT, PROMETHEUS_PORT
 from drills.lab.settings import LabSettings
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease", "monitoring", "drills")
@@ -32,6 +33,8 @@ def objects(settings: LabSettings) -> list[Obj]:
         *_kubernetes_service(),
         *_dns(),
         _agents(),
+        *_monitoring("prometheus-operated", PROMETHEUS_PORT),
+        *_monitoring("alertmanager-operated", ALERTMANAGER_PORT),
     ]
 
 
@@ -122,6 +125,16 @@ def _dns() -> list[Obj]:
         _object("v1", "ServiceAccount", "coredns", "kube-system"),
         _object("v1", "Service", "kube-dns", "kube-system", labels=labels, spec=service),
         _object("apps/v1", "Deployment", "coredns", "kube-system", labels=labels, spec=deployment),
+    ]
+
+
+def _monitoring(name: str, port: int) -> list[Obj]:
+    """A headless Service named as the Prometheus Operator names it, for what runs beside the cluster."""
+    ports = [{"name": "web", "port": port, "protocol": "TCP", "targetPort": port}]
+    subset = {"addresses": [{"ip": str(plan.SUPERVISOR)}], "ports": [{"name": "web", "port": port, "protocol": "TCP"}]}
+    return [
+        _object("v1", "Service", name, "monitoring", spec={"clusterIP": "None", "type": "ClusterIP", "ports": ports}),
+        _object("v1", "Endpoints", name, "monitoring", subsets=[subset]),
     ]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from drills.budget import ONCE
 from drills.errors import InputError, WorldError
 from drills.kube import Cluster, KubeError
 
@@ -82,7 +83,7 @@ def status_object(message: str) -> bytes:
 )
 def test_answers_that_are_none(tmp_path: Path, status: int, body: bytes, sentence: str) -> None:
     with answering(status, body) as port:
-        cluster = Cluster.connect(kubeconfig=kubeconfig(tmp_path, port))
+        cluster = Cluster.connect(kubeconfig=kubeconfig(tmp_path, port), budget=ONCE)
         with pytest.raises(KubeError) as caught:
             cluster.uid()
     assert str(caught.value).endswith(f"could not read namespace kube-system: {sentence}")
@@ -93,7 +94,7 @@ def test_answers_that_are_none(tmp_path: Path, status: int, body: bytes, sentenc
 def test_nobody_there(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    cluster = Cluster.connect(kubeconfig=kubeconfig(tmp_path, port))
+    cluster = Cluster.connect(kubeconfig=kubeconfig(tmp_path, port), budget=ONCE)
     with pytest.raises(KubeError, match=rf"at http://127.0.0.1:{port} could not read .*: nothing answers there"):
         cluster.uid()
     with pytest.raises(KubeError, match="could not run true in a/b"):
@@ -102,7 +103,7 @@ def test_nobody_there(tmp_path: Path) -> None:
 
 def test_a_missing_object_is_none_and_not_an_error(tmp_path: Path) -> None:
     with answering(404, status_object("not found")) as port:
-        cluster = Cluster.connect(kubeconfig=kubeconfig(tmp_path, port))
+        cluster = Cluster.connect(kubeconfig=kubeconfig(tmp_path, port), budget=ONCE)
         assert cluster.config_map("a", "b") is None
         assert cluster.endpoint("a", "b") is None
         assert cluster.alert_expressions() == {}
@@ -110,7 +111,7 @@ def test_a_missing_object_is_none_and_not_an_error(tmp_path: Path) -> None:
 
 def test_exec_that_is_refused(tmp_path: Path) -> None:
     with answering(403, status_object("pods/exec is forbidden")) as port:
-        cluster = Cluster.connect(kubeconfig=kubeconfig(tmp_path, port))
+        cluster = Cluster.connect(kubeconfig=kubeconfig(tmp_path, port), budget=ONCE)
         with pytest.raises(KubeError, match=r"could not run true in a/b: pods/exec is forbidden \(403\)") as caught:
             cluster.exec("a", "b", ["true"])
     assert caught.value.status == 403

@@ -1,0 +1,221 @@
+"""A drill whose APIs misbehave at every call: what fails in passing is tried again, what does not ends as one sentence,
+and nothing is said that was not shown. Two drills, of which the truth is known: `closed` holds, `open` is breached.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+from faulty_proxy import Call, Fault, FaultyProxy, Plan, Upstream, behave
+
+from alerts.http_config import HttpConfig
+from drills.budget import Budget
+from drills.engine import run as engine
+from drills.engine.interrupt import Interrupt
+from drills.engine.recovery import recover
+from drills.engine.result import Drill, Result
+from drills.engine.session import alone
+from drills.engine.target import Addresses, Target
+from drills.engine.verdict import EXIT_STATUS
+from drills.errors import DrillsError
+from drills.kube import Cluster
+from drills.kube.lease import LEASE
+from drills.kube.references import delete, read
+from drills.lab import client
+from drills.lab.client import LabRequest, LabStatus
+from drills.playbook import load
+
+pytestmark = pytest.mark.lab
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent / "misbehaving"
+PLAYBOOK = HERE / "playbook.yaml"
+DEMO = ("10-namespaces", "20-frontend", "30-backend", "50-policies")
+BUDGET = Budget(tries=4, seconds=6.0, pause=0.02, answer=0.5)
+ANSWERS = [Fault.BUSY, Fault.BROKEN, Fault.AWAY, Fault.GARBAGE]
+SILENCES = [Fault.SLOW, Fault.CLOSED, Fault.LOST, Fault.TRUNCATED]
+FOR_GOOD = [Fault.UNAUTHORIZED, Fault.FORBIDDEN, Fault.NOT_FOUND, Fault.CONFLICT, Fault.GONE]
+
+
+@dataclass(repr=False)
+class Done:
+    """A run as a user sees it: exit status, the error that ended it, the result, and what was said beside."""
+
+    status: int
+    sentence: str = ""
+    result: Result | None = None
+    said: list[str] = field(default_factory=list)
+    faults: list[tuple[Call, Fault]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+
+    def drill(self, name: str) -> Drill:
+        assert self.result is not None, self.sentence
+        return next(one for one in self.result.drills if one.name == name)
+
+    def __repr__(self) -> str:
+        drills = self.result.drills if self.result else []
+        told = [f"{one.name} {one.verdict} ({'; '.join(one.reasons)})" for one in drills]
+        return f"exit {self.status}: {self.sentence or ' | '.join(told)}"
+
+
+@dataclass
+class World:
+    """A lab, and the proxy in front of it."""
+
+    direct: Cluster
+    proxy: FaultyProxy
+    target: Callable[[], Target]
+    folder: Path
+    number: int = 0
+
+    def run(self, plan: Plan = behave, *only: str) -> Done:
+        """One run under a plan, as the command would make it."""
+        self.number += 1
+        out = self.folder / f"run-{self.number}"
+        out.mkdir()
+        done = Done(0)
+        interrupt = Interrupt(done.said.append)
+        (job,) = engine.select([(PLAYBOOK, load(PLAYBOOK))], only or ("closed",))
+        self.proxy.begin(plan)
+        try:
+            target = self.target()
+            with alone(
+                target.cluster, done.said.append, interrupt.abort, recover_first=False, command="drills recover"
+            ):
+                done.result = engine.run(job, target, out, lambda _: None, interrupt)
+            done.status = EXIT_STATUS[done.result.verdict]
+        except DrillsError as error:
+            done.status, done.sentence = error.exit_status, str(error)
+        done.faults, done.calls = self.proxy.faults, self.proxy.calls
+        self.proxy.begin()
+        return done
+
+    def left(self) -> list[str]:
+        """What a run left in the cluster, its Lease aside."""
+        found = [
+            f"{plural} {item['metadata']['name']}"
+            for plural in ("pods", "configmaps", "secrets")
+            for item in self.direct.call("list", "GET", f"/api/v1/{plural}")["items"]
+            if item["metadata"]["name"].startswith("drill")
+        ]
+        return [one for one in found if one != "configmaps drills-lab"]
+
+    def clean(self) -> list[str]:
+        """Recover, and see that nothing is left; what recovery said."""
+        said: list[str] = []
+        recover(self.direct, said.append)
+        assert self.left() == [], said
+        if lease := read(self.direct, LEASE):
+            delete(self.direct, LEASE, uid=lease["metadata"]["uid"])
+        return said
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("misbehaving")
+    environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state"), "DRILLS_LAB": f"misbehaving-{os.getpid()}"}
+    manifests = [*(ROOT / "playbooks" / "demo" / f"{one}.yaml" for one in DEMO), HERE / "rules.yaml"]
+    with ExitStack() as stack:
+        lab = stack.enter_context(client.held(LabRequest(manifests=manifests, time_lapse=60), environment=environment))
+        proxy = stack.enter_context(FaultyProxy(upstreams(lab), folder / "certificates"))
+        kubeconfig = behind(lab, proxy, folder)
+        http = HttpConfig.load(trusting(folder))
+        addresses = Addresses(proxy.url("prometheus"), proxy.url("alertmanager"), lab.receiver, http, http)
+
+        def target() -> Target:
+            cluster = Cluster.connect(kubeconfig=kubeconfig, budget=BUDGET)
+            return Target("cluster", "misbehaving", cluster, addresses, 60.0, BUDGET)
+
+        yield World(Cluster.connect(kubeconfig=lab.kubeconfig), proxy, target, folder)
+
+
+def upstreams(lab: LabStatus) -> dict[str, Upstream]:
+    authority = yaml.safe_load(lab.kubeconfig.read_text())["clusters"][0]["cluster"]["certificate-authority-data"]
+    trust = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
+    return {
+        "api": Upstream(lab.api, trust),
+        "prometheus": Upstream(lab.prometheus),
+        "alertmanager": Upstream(lab.alertmanager),
+    }
+
+
+def behind(lab: LabStatus, proxy: FaultyProxy, folder: Path) -> Path:
+    """The lab's kubeconfig, with the proxy as the server."""
+    config = yaml.safe_load(lab.kubeconfig.read_text())
+    config["clusters"][0]["cluster"] = {"server": proxy.url("api"), "certificate-authority": str(proxy.authority)}
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def trusting(folder: Path) -> Path:
+    path = folder / "http.yaml"
+    path.write_text("tls_config: {ca_file: certificates/ca.crt}\n")
+    return path
+
+
+def first(fault: Fault) -> Plan:
+    """Every kind of call gets the fault when it comes for the first time."""
+    return lambda _, nth: fault if nth == 1 else None
+
+
+def alone_at(call: Call, fault: Fault, times: int = 1000) -> Plan:
+    """One kind of call gets the fault, as often as it comes."""
+    return lambda one, nth: fault if one == call and nth <= times else None
+
+
+def lies(done: Done) -> list[str]:
+    """Everything that a run says and that is not so, or that it says in no clear sentence."""
+    found = []
+    sentences = [done.sentence, *done.said]
+    for drill in done.result.drills if done.result else []:
+        sentences += drill.reasons
+        truth = {"closed": "held", "open": "breached"}[drill.name]
+        if drill.enforcement.verdict not in (truth, "inconclusive"):
+            found.append(f"{drill.name} {drill.enforcement.verdict}: {drill.enforcement.reason}")
+        allowed = ("detected", "not-judged") if drill.name == "closed" else ("not-judged",)
+        found += [f"alert {one.verdict}: {one.reason}" for one in drill.alerts if one.verdict not in allowed]
+        found += [
+            f"resolution {one.resolution}" for one in drill.alerts if one.resolution not in ("resolved", "not-judged")
+        ]
+        found += [f"quiet {one.verdict}: {one.reason}" for one in drill.quiet if one.verdict == "noisy"]
+    if done.status == 1 and not (
+        done.result and any(one.enforcement.verdict == "breached" for one in done.result.drills)
+    ):
+        found.append("exit 1 without a failure")
+    for text in sentences:
+        if "Traceback" in text or "\n" in text or len(text) > 800 or "object at 0x" in text:
+            found.append(f"no clear sentence: {text}")
+    if done.status == 3 and not any(sentences):
+        found.append("exit 3 without a word")
+    return found
+
+
+@pytest.mark.parametrize("fault", [*ANSWERS, *SILENCES], ids=str)
+def test_what_fails_once_at_every_call_is_tried_again_and_all_is_shown(world: World, fault: Fault) -> None:
+    done = world.run(first(fault))
+    assert (done.status, lies(done), world.left()) == (0, [], []), done
+    assert len(done.faults) > 40
+    assert read(world.direct, LEASE) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", list(Fault), ids=str)
+def test_each_call_that_goes_on_failing(world: World, fault: Fault) -> None:
+    """The whole matrix: every kind of call by itself, for good. An hour."""
+    problems = []
+    for call in sorted(set(world.run().calls)):
+        done = world.run(alone_at(call, fault))
+        told = [*lies(done), *(f"left: {one}" for one in world.left())]
+        world.clean()
+        print(f"{fault} at {call}: {done}{''.join(f'{os.linesep}    ! {one}' for one in told)}", flush=True)
+        problems += [f"{fault} at {call}: {one}" for one in told if not one.startswith("left")]
+    assert problems == []
