@@ -72,9 +72,9 @@ class LoadedPlaybook:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says. ``cilium`` is MAJOR.MINOR; ``catalog`` and ``prometheus`` add to the known metrics."""
+    """What the command line says. ``catalog`` and ``prometheus`` add to the known metrics."""
 
-    cilium: str = DEFAULT_CILIUM
+    cilium: str = DEFAULT_CILIUM  # MAJOR.MINOR
     catalog: Path | None = None
     prometheus: str | None = None
     write_tests: Path | None = None
