@@ -9,7 +9,7 @@ from typing import Any
 
 from drills.check.finding import Finding
 from drills.cilium import policy
-from drills.errors import Place
+from drills.errors import InputError, Place
 from drills.playbook import Playbook
 from drills.source import Document, KeyPath
 
@@ -79,6 +79,15 @@ class Options:
     prometheus: str | None = None
     write_tests: Path | None = None
     min_coverage: int | None = None
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """The release as numbers: ``1.20`` is (1, 20). InputError where it is no release."""
+        major, dot, minor = self.cilium.removeprefix("v").partition(".")
+        minor = minor.partition(".")[0]
+        if not (dot and major.isdecimal() and minor.isdecimal()):
+            raise InputError(f'"{self.cilium}" is no release of Cilium; write it as in {DEFAULT_CILIUM}')
+        return int(major), int(minor)
 
 
 @dataclass(frozen=True, slots=True)
