@@ -13,9 +13,7 @@ from drills.errors import InputError
 
 Check = Callable[[World], Iterable[Finding]]
 
-CHECKS: Final[tuple[Check, ...]] = (
-    policies.check,
-)
+CHECKS: Final[tuple[Check, ...]] = (policies.check,)
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         rule.name: rule

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from drills.check.finding import Finding, Rule
-from drills.check.policies import fields, given, importing
+from drills.check.policies import dns, fields, given, importing, namespaces, peers, pods, requests
 from drills.check.world import World
 
-_FAMILIES: Final = (fields, importing)
+_FAMILIES: Final = (fields, importing, namespaces, peers, dns, requests, pods)
 RULES: Final[tuple[Rule, ...]] = tuple(rule for family in _FAMILIES for rule in family.RULES)
 
 

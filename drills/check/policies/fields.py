@@ -138,7 +138,9 @@ def _unknown(case: Case, problem: Problem, given: Given) -> Finding:
     place, span = case.manifest.key_place(*path), len(key)
     effect = left.effect(case, path, given)
     if _means_deny(case, path):
-        return L7_DENY.at(place, f"{problem.text}: a rule of an application protocol cannot deny", effect=effect, span=span)
+        return L7_DENY.at(
+            place, f"{problem.text}: a rule of an application protocol cannot deny", effect=effect, span=span
+        )
     return UNKNOWN.at(place, problem.text, effect=effect, fix=_fix(case.kind, path), span=span)
 
 
@@ -267,7 +269,9 @@ def _rejected(case: Case) -> Iterator[Finding]:
     said: dict[KeyPath, list[str]] = {}
     for problem in case.rejected:
         path = problem.path
-        if any(path == each or (path[:-1] == each and _missing(case, path)) for each in caused) or _about_requires(path):
+        if any(path == each or (path[:-1] == each and _missing(case, path)) for each in caused) or _about_requires(
+            path
+        ):
             continue
         where = path[:-1] if _missing(case, path) else path
         said.setdefault(where, []).append(problem.text)
@@ -282,9 +286,9 @@ def _about_requires(path: KeyPath) -> bool:
 def _missing(case: Case, path: KeyPath) -> bool:
     found: Any = case.manifest.data
     for step in path:
-        if isinstance(found, dict) and step in found:
-            found = found[step]
-        elif isinstance(found, list) and isinstance(step, int) and step < len(found):
+        if (isinstance(found, dict) and step in found) or (
+            isinstance(found, list) and isinstance(step, int) and step < len(found)
+        ):
             found = found[step]
         else:
             return True
@@ -296,5 +300,3 @@ def _length(case: Case, path: KeyPath) -> int:
     for step in path:
         found = found[step]
     return max(1, len(str(found))) if isinstance(found, str | int) and not isinstance(found, bool) else 1
-
-

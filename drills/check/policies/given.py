@@ -99,7 +99,9 @@ def given(world: World) -> Given:
     for manifest in world.of_kind("Service"):
         services[manifest.namespace or DEFAULT].append(_service(manifest))
     targets = {
-        (each.namespace, each.name): ServiceTarget(each.selector or None) for found in services.values() for each in found
+        (each.namespace, each.name): ServiceTarget(each.selector or None)
+        for found in services.values()
+        for each in found
     }
     release = world.options.release
     cases = [build(each, release) for each in world.policies]

@@ -130,8 +130,10 @@ def _has_empty_list(case: Case) -> bool:
 def _empty_lists(case: Case) -> Iterator[Finding]:
     for at, rule in case.rules():
         for section, finding in _EMPTY_LISTS.items():
-            if getattr(rule, section) == [] and not (section == "ingress" and rule.ingress_deny) and not (
-                section == "egress" and rule.egress_deny
+            if (
+                getattr(rule, section) == []
+                and not (section == "ingress" and rule.ingress_deny)
+                and not (section == "egress" and rule.egress_deny)
             ):
                 yield _empty_list(case, at, rule, section, finding)
 
@@ -145,7 +147,9 @@ def _empty_list(case: Case, at: KeyPath, rule: PolicyRule, section: str, finding
         effect = f"Cilium does not import the policy (VALID=False): {section} of {who} stays as open as it was."
         level = Level.ERROR
     place = case.manifest.key_place(*at, section)
-    return finding.at(place, f"an empty list is no default deny for {section}", effect=effect, level=level, span=len(section))
+    return finding.at(
+        place, f"an empty list is no default deny for {section}", effect=effect, level=level, span=len(section)
+    )
 
 
 # --- where -----------------------------------------------------------------------------------------------------------
@@ -213,5 +217,3 @@ def _value(case: Case, path: KeyPath) -> Any:
     for step in path:
         found = found[step]
     return found
-
-

@@ -12,7 +12,9 @@ from drills.cilium.parts import PortRule
 from drills.source import KeyPath
 
 REFUSED = "kubectl apply refuses the whole policy (strict decoding error)."
-STORED = "A client that does not validate strictly (the Python client, kubectl --validate=warn) stores it without the field:"
+STORED = (
+    "A client that does not validate strictly (the Python client, kubectl --validate=warn) stores it without the field:"
+)
 NOTHING = "Nothing of it is in force; traffic stays as it was."
 
 
@@ -20,11 +22,16 @@ def effect(case: Case, path: KeyPath, given: Given) -> str:
     """What becomes of a policy with an unknown field at a path."""
     if case.stored is None:
         causes = "; ".join(each.text for each in case.rejected)
-        return f"Both strict and lenient clients fail: without the field the API still refuses it (422: {causes}). " + NOTHING
+        return (
+            f"Both strict and lenient clients fail: without the field the API still refuses it (422: {causes}). "
+            + NOTHING
+        )
     if case.refused:
-        return f"{REFUSED} Stored without the field, Cilium does not import it (VALID=False: {case.refused[0]}). " + NOTHING
+        return (
+            f"{REFUSED} Stored without the field, Cilium does not import it (VALID=False: {case.refused[0]}). "
+            + NOTHING
+        )
     return f"{REFUSED} {STORED} {left(case, path, given)}"
-
 
 
 def left(case: Case, path: KeyPath, given: Given) -> str:

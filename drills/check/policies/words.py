@@ -49,7 +49,9 @@ def pods(selector: Selector) -> str:
     if where:
         return f"{which} of namespace {listed(where, 'or')}"
     other = [each for each in selector.requirements if each.key == NAMESPACE and each.operator is not Operator.EXISTS]
-    return f"{which} of namespaces other than {listed(other[0].values, 'and')}" if other else f"{which} of every namespace"
+    return (
+        f"{which} of namespaces other than {listed(other[0].values, 'and')}" if other else f"{which} of every namespace"
+    )
 
 
 def peer(found: Peer, direction: Direction) -> str:
@@ -121,7 +123,5 @@ def allowed(entries: Sequence[Entry], direction: Direction) -> str:
     by_ports: dict[tuple[str, str], list[str]] = {}
     for (who, what), found in groups.items():
         by_ports.setdefault((ports(found), what), []).append(who)
-    texts = [
-        f"{way} {listed(who)} on {where}{f' ({what})' if what else ''}" for (where, what), who in by_ports.items()
-    ]
+    texts = [f"{way} {listed(who)} on {where}{f' ({what})' if what else ''}" for (where, what), who in by_ports.items()]
     return listed(texts)
