@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -20,6 +20,7 @@ from drills.cilium.entries import (
 )
 from drills.cilium.entries import Element as AnyElement
 from drills.cilium.model import NetworkPolicy, Obj, Rule
+from drills.cilium.parts import PortDenyRule, PortRule
 from drills.cilium.peers import Services
 from drills.cilium.sanitize import import_errors
 from drills.cilium.selector import Selector, subject_selector
@@ -150,6 +151,11 @@ def section_of(rule: Rule, section: Section) -> list[AnyElement]:
         "egress": rule.egress, "egressDeny": rule.egress_deny,
     }[section]  # fmt: skip
     return list(found or ())
+
+
+def ports_of(element: Element) -> Sequence[PortRule | PortDenyRule]:
+    """The elements of ``toPorts``."""
+    return element.model.to_ports or ()
 
 
 def compiled(case: Case, services: Services) -> tuple[CompiledRule, ...]:

@@ -159,7 +159,7 @@ def _by_name(entry: Entry) -> bool:
 
 
 def _deaf(policy: DirectionPolicy) -> bool:
-    """Whether the pods can look nothing up: no entry is about port 53, and none lets everything through to the resolver."""
+    """Whether the pods can look nothing up: no entry is about port 53, none is about everything at the resolver."""
     return bool(policy.default_deny_by) and not any(
         matches(each.port, protocol, _PORT, {}) and (each.port is not None or each.peer.matches(_RESOLVER))
         for each in policy.allow

@@ -23,7 +23,7 @@ def policy(spec: str, *, name: str = "api", namespace: str | None = "backend", k
 
 
 def api(section: str) -> str:
-    """A policy for pods ``app=api`` of namespace backend; ``section`` is ``ingress:`` or ``egress:`` with its elements."""
+    """A policy for pods ``app=api`` of namespace backend, with a section such as ``ingress: [{}]``."""
     return policy(f"endpointSelector: {{matchLabels: {{app: api}}}}\n{textwrap.dedent(section)}")
 
 

@@ -21,10 +21,10 @@ UNKNOWN = Rule(
     name="cilium/unknown-field",
     level=Level.ERROR,
     title="A policy has a field that Cilium does not know",
-    problem="The field does not exist at this place: it is misspelt, stands on the wrong level, belongs to another kind "
+    problem="The field does not exist at this place: it is misspelt, stands on the wrong level, is of another kind "
     "(`namespaceSelector`, `podSelector` and `policyTypes` are Kubernetes NetworkPolicy), or never existed "
     "(`action`, `policyEnforcement`, `fromServices`, `rules.grpc`).",
-    effect="`kubectl apply` validates strictly and refuses the whole policy. A client that does not (the Python client, "
+    effect="`kubectl apply` validates strictly and refuses the whole policy. A client that does not (Python's, "
     "`kubectl --validate=false`, some GitOps tools) stores the policy without the field, with a warning that nobody "
     "reads: what is left may allow more than was meant, or nobody at all.",
     fix="Write it with the fields that exist; `kubectl explain cnp.spec` lists them. To see what a server would say: "
@@ -75,7 +75,7 @@ REMOVED_L7 = Rule(
     level=Level.ERROR,
     title="Rules for Kafka or another protocol of an earlier Cilium",
     problem="`rules.kafka`, `rules.l7proto` and `rules.l7` are gone in Cilium 1.20; only `http` and `dns` are left.",
-    effect="From 1.20 on the API drops the field and refuses the empty `rules` that remains (422): nothing is in force. "
+    effect="From 1.20 the API drops the field and refuses the empty `rules` that is left (422): nothing is in force. "
     "Up to 1.19 it works and is deprecated: the upgrade takes the policy away.",
     fix="Allow the port to its peers without `rules`, and let the broker itself decide about topics.",
     wrong=ingress("""\
@@ -95,7 +95,7 @@ REMOVED_REQUIRES = Rule(
     level=Level.ERROR,
     title="`fromRequires` or `toRequires` of an earlier Cilium",
     problem="`fromRequires` and `toRequires` must be empty from Cilium 1.19 on.",
-    effect="From 1.19 on the API refuses the policy (422): nothing of it is in force. Before, the upgrade takes it away.",
+    effect="From 1.19 on the API refuses the policy (422): nothing of it is in force. The upgrade takes it away.",
     fix="Put the required labels into each selector of `fromEndpoints` or `toEndpoints`.",
     wrong=ingress("- fromRequires: [{matchLabels: {team: shop}}]\n  fromEndpoints: [{matchLabels: {app: web}}]\n"),
     right=ingress("- fromEndpoints: [{matchLabels: {app: web, team: shop}}]\n"),
@@ -205,8 +205,8 @@ def _removed_l7(case: Case, given: Given) -> Iterator[Finding]:
             yield REMOVED_L7.at(place, f"rules.{key} is gone in Cilium 1.20", effect=effect, span=len(key))
             continue
         effect = (
-            f"Cilium {given.release[0]}.{given.release[1]} still enforces it (deprecated). From 1.20 on the API refuses "
-            "the policy (422), and at the upgrade its rules are gone."
+            f"Cilium {given.release[0]}.{given.release[1]} still enforces it (deprecated). From 1.20 on the API "
+            "refuses the policy (422), and at the upgrade its rules are gone."
         )
         yield REMOVED_L7.at(
             place, f"rules.{key} goes away in Cilium 1.20", effect=effect, level=Level.WARNING, span=len(key)
@@ -286,11 +286,9 @@ def _about_requires(path: KeyPath) -> bool:
 def _missing(case: Case, path: KeyPath) -> bool:
     found: Any = case.manifest.data
     for step in path:
-        if (isinstance(found, dict) and step in found) or (
-            isinstance(found, list) and isinstance(step, int) and step < len(found)
-        ):
+        try:
             found = found[step]
-        else:
+        except (KeyError, IndexError, TypeError):
             return True
     return False
 

@@ -155,7 +155,7 @@ def _empty_list(case: Case, at: KeyPath, rule: PolicyRule, section: str, finding
 # --- where -----------------------------------------------------------------------------------------------------------
 
 
-_NEUTRAL: Final[Mapping[str, Any]] = {"endpointSelector": {}, "nodeSelector": {}, **dict.fromkeys(SECTIONS, [{}])}
+_NEUTRAL: Final[Mapping[str, Any]] = {"endpointSelector": {}, "nodeSelector": {}, **{key: [{}] for key in SECTIONS}}
 
 
 def locate(case: Case, message: str) -> KeyPath:

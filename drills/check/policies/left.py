@@ -39,7 +39,7 @@ def left(case: Case, path: KeyPath, given: Given) -> str:
     element = element_at(case, path, given)
     if element is not None:
         request = _request(element, path)
-        return f"{request} is ALLOWED {_where(element, path)}." if request else of_element(element)
+        return f"{request} is ALLOWED {_where(element)}." if request else of_element(element)
     rule = next((rule for at, rule in case.rules() if path[: len(at)] == at), None)
     if rule is None:
         return "it does what it would do without it."
@@ -95,7 +95,7 @@ def _request(element: Element, path: KeyPath) -> str | None:
     return None
 
 
-def _where(element: Element, path: KeyPath) -> str:
+def _where(element: Element) -> str:
     """From whom and on which port an HTTP rule allows its requests."""
     here = [each for each in element.entries if each.http is not None]
     way = "from" if element.direction == INGRESS else "to"

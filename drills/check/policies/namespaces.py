@@ -58,8 +58,8 @@ LABEL = Rule(
     name="cilium/namespace-label",
     level=Level.WARNING,
     title="A namespace label that no namespace has",
-    problem="The selector names namespaces by a label that none of the given Namespaces carries. Kubernetes itself sets "
-    "only `kubernetes.io/metadata.name`; `name` is nobody's label unless somebody wrote it.",
+    problem="The selector names namespaces by a label that none of the given Namespaces carries. Kubernetes itself "
+    "sets only `kubernetes.io/metadata.name`; `name` is nobody's label unless somebody wrote it.",
     effect="The selector means nobody.",
     fix="Use `io.kubernetes.pod.namespace: <namespace>`, or label the namespace.",
     wrong=ingress("- fromEndpoints: [{matchLabels: {app: web, io.cilium.k8s.namespace.labels.name: frontend}}]\n"),
@@ -164,9 +164,10 @@ def _peer(element: Element, path: KeyPath, selector: LabelSelector, given: Given
         return
     traffic, way = words.TRAFFIC[element.direction], "from" if element.section.startswith("ingress") else "to"
     where = words.listed(elsewhere, "or")
-    effect = f"The selector means pods {written} of namespace {own}, where there are none; {traffic} {way} those of {where} is denied."
-    if element.denies:
-        effect = f"The selector means pods {written} of namespace {own}, where there are none; those of {where} are not denied."
+    missed = (
+        f"{traffic} {way} those of {where} is not denied" if element.denies else f"those of {where} are not allowed"
+    )
+    effect = f"The selector means pods {written} of namespace {own}, where there are none: {missed}."
     fix = f"Add io.kubernetes.pod.namespace: {elsewhere[0]} to matchLabels."
     place = element.case.manifest.place(*path)
     yield OWN.at(place, f"pods {written} are in namespace {where}, and are looked for in {own}", effect=effect, fix=fix)

@@ -66,11 +66,11 @@ CIDR = Rule(
     name="cilium/cidr-for-pods",
     level=Level.WARNING,
     title="A block of private addresses, where pods may be meant",
-    problem="The block is one that clusters commonly use for their pods or Services. CIDR rules never match what Cilium "
+    problem="The block is one that clusters often use for their pods or Services. CIDR rules never match what Cilium "
     "manages: pods, nodes and the host have identities, not addresses.",
     effect="No pod is meant, whatever its address: the rule is about machines outside of the cluster only.",
-    fix="Name pods by labels (fromEndpoints, toEndpoints), all of the cluster by `cluster`. For machines outside of the "
-    "cluster, write their block as narrowly as it is.",
+    fix="Name pods by labels (fromEndpoints, toEndpoints), all of the cluster by `cluster`. For machines outside of "
+    "it, write their block as narrowly as it is.",
     wrong=ingress("- fromCIDR: [10.0.0.0/8]\n"),
     right=ingress("- fromCIDR: [10.20.30.0/26]\n"),
     source="Cilium documentation, Layer 3 policies, CIDR based; Cilium 1.20 pkg/policy/api/cidr.go",
@@ -200,7 +200,7 @@ def _blocks(element: Element) -> Iterator[Finding]:
     way = "from" if element.direction == INGRESS else "to"
     plain = getattr(element.model, f"{way}_cidr") or ()
     sets = getattr(element.model, f"{way}_cidr_set") or ()
-    found = [((f"{way}CIDR", index), each) for index, each in enumerate(plain)]
+    found: list[tuple[KeyPath, str]] = [((f"{way}CIDR", index), each) for index, each in enumerate(plain)]
     found += [((f"{way}CIDRSet", index, "cidr"), each.cidr) for index, each in enumerate(sets) if each.cidr]
     for path, text in found:
         block = ip_network(text, strict=False)

@@ -7,7 +7,7 @@ from typing import Final
 
 from drills.check.finding import Finding, Level, Rule
 from drills.check.policies import samples, words
-from drills.check.policies.case import Case, Element, subject
+from drills.check.policies.case import Case, Element, ports_of, subject
 from drills.check.policies.examples import deployment, documents, ingress, policy
 from drills.check.policies.given import DEFAULT, Given, Service, ServicePort, Workload, namespaces_of
 from drills.cilium import policy as schema
@@ -45,7 +45,7 @@ PORT = Rule(
     name="cilium/service-port",
     level=Level.WARNING,
     title="The Service's port, where the pods listen on another",
-    problem="A policy acts after Service translation: its ports are those of the pods (`targetPort`), not the Service's.",
+    problem="A policy acts after Service translation: its ports are the pods' (`targetPort`), not the Service's.",
     effect="The port that is allowed is one that nobody listens on; the one that is used is denied.",
     fix="Write the Service's targetPort into the policy.",
     wrong=documents(
@@ -137,13 +137,16 @@ def _ports(element: Element, given: Given) -> Iterator[Finding]:
         return
     wanted = [
         ((*element.path, "toPorts", index, "ports", number, "port"), port.port, port.protocol or "ANY")
-        for index, rule in enumerate(element.model.to_ports or ())
+        for index, rule in enumerate(ports_of(element))
         for number, port in enumerate(rule.ports or ())
         if port.port and port.port.isdecimal() and not is_service_name(port.port) and not port.end_port
     ]
+    numbers = {int(number) for _, number, _ in wanted}
     for target in _targets(element) if wanted else ():
         for path, number, protocol in wanted:
-            yield from _port(element, path, int(number), protocol, target, given)
+            found = _translated(int(number), protocol, target, given)
+            if found is not None and found[1] not in numbers:
+                yield _port(element, path, number, *found)
 
 
 def _targets(element: Element) -> list[Selector]:
@@ -154,28 +157,35 @@ def _targets(element: Element) -> list[Selector]:
     return [each.selector for each in peers]
 
 
-def _port(
-    element: Element, path: KeyPath, number: int, protocol: str, target: Selector, given: Given
-) -> Iterator[Finding]:
+def _port(element: Element, path: KeyPath, number: str, service: Service, real: int) -> Finding:
+    effect = (
+        f"Connections to Service {service.name}.{service.namespace}:{number} reach the pods on {real}, which this rule "
+        f"does not {'deny' if element.denies else 'allow'}."
+    )
+    text = f"{number} is the port of Service {service.name}; its pods listen on {real}"
+    place = element.case.manifest.place(*path)
+    return PORT.at(place, text, effect=effect, fix=f'Write port: "{real}".', span=len(number) + 2)
+
+
+def _translated(number: int, protocol: str, target: Selector, given: Given) -> tuple[Service, int] | None:
+    """The Service that has this port, and the other one on which its pods listen; None if a pod listens on this one."""
     pods = given.selected(target)
     if any(number in each.ports for each in pods):
-        return
-    for labels, workload in [(each.labels, each) for each in pods] or [(each, None) for each in samples.pods(target)]:
-        for service in _services(labels, given):
-            if any(_number(each, workload) == number for each in service.ports):
-                return
-            for port in service.ports:
-                real = _number(port, workload)
-                if port.port != number or real is None or protocol not in {"ANY", port.protocol}:
-                    continue
-                effect = (
-                    f"Connections to Service {service.name}.{service.namespace}:{number} reach the pods on {real}, which "
-                    f"this rule does not {'deny' if element.denies else 'allow'}."
-                )
-                place = element.case.manifest.place(*path)
-                text = f"{number} is the port of Service {service.name}; its pods listen on {real}"
-                yield PORT.at(place, text, effect=effect, fix=f'Write port: "{real}".', span=len(str(number)) + 2)
-                return
+        return None
+    known: list[tuple[Labels, Workload | None]] = [(each.labels, each) for each in pods]
+    known = known or [(each, None) for each in samples.pods(target)]
+    behind = [
+        (service, port, _number(port, workload))
+        for labels, workload in known
+        for service in _services(labels, given)
+        for port in service.ports
+    ]
+    if any(real == number for _, _, real in behind):
+        return None
+    for service, port, real in behind:
+        if port.port == number and real is not None and protocol in {"ANY", port.protocol}:
+            return service, real
+    return None
 
 
 def _services(labels: Labels, given: Given) -> list[Service]:

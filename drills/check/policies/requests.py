@@ -8,7 +8,7 @@ from typing import Final
 
 from drills.check.finding import Finding, Level, Rule
 from drills.check.policies import samples, words
-from drills.check.policies.case import Element
+from drills.check.policies.case import Element, ports_of
 from drills.check.policies.comments import comment_at
 from drills.check.policies.examples import http, ingress
 from drills.check.policies.fields import L7_DENY
@@ -51,8 +51,8 @@ PATH = Rule(
     name="cilium/path-regex",
     level=Level.WARNING,
     title="A path that is not the expression it seems to be",
-    problem="`path` is a regular expression for the whole path, query string included: `/api/*` is no wildcard (it means "
-    "slashes), `^/api` is no prefix, and a path always begins with a slash.",
+    problem="`path` is a regular expression for the whole path, query string included: `/api/*` is no wildcard (it "
+    "means slashes), `^/api` is no prefix, and a path always begins with a slash.",
     effect="Requests that were meant do not match, and get 403.",
     fix="For everything below a path write `/api/.*`; for the path itself with any query `/api(\\?.*)?`.",
     wrong=http('- {method: GET, path: "/api/*"}\n'),
@@ -63,8 +63,8 @@ METHOD = Rule(
     name="cilium/method-regex",
     level=Level.WARNING,
     title="A method that no request has",
-    problem="`method` is a regular expression for the whole method, which is written in capitals: `get` and `GET, POST` "
-    "match none.",
+    problem="`method` is a regular expression for the whole method, which is in capitals: `get` and `GET, POST` match "
+    "none.",
     effect="No usual request matches the rule.",
     fix="Write it in capitals; several as `GET|POST`.",
     wrong=http('- {method: "GET,POST", path: "/"}\n'),
@@ -99,7 +99,7 @@ def check(given: Given) -> Iterator[Finding]:
     """HTTP rules that do something else than they say."""
     applied: dict[tuple[int, KeyPath], list[EndpointPolicy]] = {}
     for element in given.elements:
-        for index, rule in enumerate(element.model.to_ports or ()):
+        for index, rule in enumerate(ports_of(element)):
             if not isinstance(rule, PortRule) or rule.rules is None:
                 continue
             path = (*element.path, "toPorts", index, "rules")
@@ -127,7 +127,7 @@ def _rule(element: Element, path: KeyPath, rule: PortRuleHttp) -> Iterator[Findi
         hint = (
             " Methods are written in capitals." if any(_whole(rule.method.upper(), each) for each in _METHODS) else ""
         )
-        effect = f"None of {words.listed(_METHODS, 'or')} is `{rule.method}` as a whole: the rule allows no usual request.{hint}"
+        effect = f"None of {words.listed(_METHODS, 'or')} is `{rule.method}` as a whole: the rule allows nothing.{hint}"
         place = manifest.place(*path, "method")
         yield METHOD.at(place, f"no method matches {rule.method}", effect=effect, span=len(rule.method))
     said = comment_at(manifest, path, _DENIES)
@@ -217,7 +217,7 @@ def _void(element: Element, path: KeyPath, rule: PortRule, policies: list[Endpoi
         found = _voided(own, direction)
         if found is None:
             continue
-        entry, remote, by = found
+        entry, by = found
         who = words.peer(entry.peer, element.direction)
         way = "from" if element.direction == INGRESS else "to"
         what = "Every request" if key == "http" else "Every lookup"
@@ -230,7 +230,7 @@ def _void(element: Element, path: KeyPath, rule: PortRule, policies: list[Endpoi
         return
 
 
-def _voided(own: list[Entry], policy: DirectionPolicy) -> tuple[Entry, Remote, PolicyRef] | None:
+def _voided(own: list[Entry], policy: DirectionPolicy) -> tuple[Entry, PolicyRef] | None:
     """An entry whose traffic the endpoint's policy lets through without looking at it, and who says so."""
     for entry in own:
         protocol, port = samples.port(entry.port)
@@ -240,7 +240,7 @@ def _voided(own: list[Entry], policy: DirectionPolicy) -> tuple[Entry, Remote, P
             if any(rule.wildcard for rule in found.http or ()) or any(rule.pattern == "*" for rule in found.dns or ()):
                 by = _opener(policy, remote, protocol, port, destination)
                 if by is not None:
-                    return entry, remote, by
+                    return entry, by
     return None
 
 

@@ -46,7 +46,8 @@ _MOST: Final = 8  # samples of one selector
 def pods(selector: Selector) -> list[Labels]:
     """Identity labels of pods that the selector selects: one for each value that it lists, a few at most."""
     choices = [each for each in selector.requirements if each.operator is Operator.IN and len(each.values) > 1]
-    variants = [(each, value) for each in choices for value in each.values] or [None]
+    variants: list[tuple[Requirement, str] | None] = [(each, value) for each in choices for value in each.values]
+    variants = variants or [None]
     found = [_labels(selector, variant) for variant in variants[:_MOST]]
     return [labels for labels in found if selector.matches(labels)]
 

@@ -39,6 +39,11 @@ def listed(items: Iterable[str], word: str = "and") -> str:
     return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} {word} {found[-1]}" if found else ""
 
 
+def capital(text: str) -> str:
+    """The text with a capital at its start, and otherwise as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def pods(selector: Selector) -> str:
     """``pods app=api of namespace backend``."""
     if any(each.source == SOURCE_RESERVED for each in selector.requirements):
