@@ -13,14 +13,16 @@ from drills.check.policies.given import Given, k8s
 from drills.cilium.decide import DirectionPolicy
 from drills.cilium.entries import EGRESS, Entry
 from drills.cilium.l7 import DnsRule, dns_allows
-from drills.cilium.labels import NAMESPACE, Identity, Labels
+from drills.cilium.labels import CLUSTER, NAMESPACE, Identity, Labels
 from drills.cilium.parts import FqdnSelector
 from drills.cilium.patterns import dns_matches
-from drills.cilium.peers import CidrPeer, EntityPeer, Remote
+from drills.cilium.peers import CidrPeer, EntityPeer, Remote, UnmodelledPeer
 from drills.cilium.ports import matches
 
 _PORT: Final = 53
-_RESOLVER: Final = Remote(Identity(256, {k8s("k8s-app"): "kube-dns", k8s(NAMESPACE): "kube-system"}))
+_RESOLVER: Final = Remote(
+    Identity(256, {k8s("k8s-app"): "kube-dns", k8s(NAMESPACE): "kube-system", k8s(CLUSTER): "default"})
+)
 _NAMELESS: Final = ("host", "remote-node", "kube-apiserver", "health", "none", "init", "unmanaged", "ingress")
 
 FQDN = Rule(
@@ -151,7 +153,7 @@ def _lookups(elements: list[Element], pods: list[Labels], policies: list[Directi
 
 def _by_name(entry: Entry) -> bool:
     """Whether one would connect to it by a name."""
-    if isinstance(entry.peer, CidrPeer) or (
+    if isinstance(entry.peer, CidrPeer | UnmodelledPeer) or (
         entry.port is not None and getattr(entry.port, "protocol", "").startswith("ICMP")
     ):
         return False

@@ -15,7 +15,7 @@ from drills.check.policies.fields import L7_DENY
 from drills.check.policies.given import Given
 from drills.cilium.decide import INGRESS, DirectionPolicy, EndpointPolicy, PolicyRef
 from drills.cilium.entries import Entry
-from drills.cilium.l7 import HttpRequest, http_rule
+from drills.cilium.l7 import HttpRequest, HttpRule, http_rule
 from drills.cilium.parts import PortRule, PortRuleHttp
 from drills.cilium.patterns import PatternError, re2
 from drills.cilium.peers import Remote
@@ -120,7 +120,7 @@ def _rule(element: Element, path: KeyPath, rule: PortRuleHttp) -> Iterator[Findi
     for index, match in enumerate(rule.header_matches or ()):
         if match.value and match.mismatch is None and _REGEX.search(match.value):
             where = (*path, "headerMatches", index, "value")
-            yield _literal(element, where, match.name, match.value, len(match.value))
+            yield _literal(element, where, match.name, match.value, len(match.value), http_rule(rule))
     if rule.path:
         yield from _path(element, (*path, "path"), rule.path)
     if rule.method and not any(_whole(rule.method, each) for each in _METHODS):
@@ -140,7 +140,7 @@ def _rule(element: Element, path: KeyPath, rule: PortRuleHttp) -> Iterator[Findi
 def _header(element: Element, path: KeyPath, text: str, rule: PortRuleHttp) -> Iterator[Finding]:
     name, blank, value = text.partition(" ")
     if blank and _REGEX.search(value):
-        yield _literal(element, path, name.rstrip(":"), value, len(text))
+        yield _literal(element, path, name.rstrip(":"), value, len(text), http_rule(rule))
     elif not blank and ":" in text.rstrip(":"):
         name, _, value = text.partition(":")
         headers = {name: value}
@@ -152,12 +152,13 @@ def _header(element: Element, path: KeyPath, text: str, rule: PortRuleHttp) -> I
             yield BLANK.at(place, f"no blank behind the colon in `{text}`", effect=effect, span=len(text))
 
 
-def _literal(element: Element, path: KeyPath, name: str, value: str, span: int) -> Finding:
+def _literal(element: Element, path: KeyPath, name: str, value: str, span: int, rule: HttpRule) -> Finding:
     """A header's value that looks like an expression."""
     rules = [rule for entry in element.entries for rule in entry.http or ()]
     every = all(any(each.value is not None and _REGEX.search(each.value) for each in rule.headers) for rule in rules)
-    rest = "every request gets 403" if every else "every other does not match this rule"
-    effect = f"Only a request with the header {name} of exactly the value `{value}` matches; {rest}."
+    request = words.request(HttpRule(rule.method, rule.path, rule.host))
+    rest = "every real request gets 403" if every else "any other gets 403, unless another rule allows it"
+    effect = f"{words.capital(request)} passes only with the header {name} being `{value}`, letter by letter; {rest}."
     place = element.case.manifest.place(*path)
     return HEADER.at(place, f"`{value}` is literal: headers are no regular expressions", effect=effect, span=span)
 
