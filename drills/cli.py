@@ -396,6 +396,69 @@ def report(directory: Path) -> int:
 
 
 @cli.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.option(
+    "--cilium-version",
+    "cilium",
+    metavar="X.Y",
+    default="1.20",
+    show_default=True,
+    help="Whose metrics and policy rules hold.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "sarif", "github"]), default="text", show_default=True
+)
+@click.option(
+    "--write-tests",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Leave the alerts' evaluation as promtool unit tests.",
+)
+@click.option(
+    "--min-coverage",
+    type=click.IntRange(0, 100),
+    metavar="N",
+    help="An error if fewer than N % of the alerts are exercised by a drill.",
+)
+@click.option(
+    "--catalog",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Metrics of your own, in the format of alerts/catalog.",
+)
+@click.option("--prometheus", metavar="URL", help="Ask this Prometheus which metrics exist.")
+def check(paths: Sequence[Path], form: str, **options: Any) -> int:
+    """Prove policies, alert rules and playbooks from their files alone, before they are deployed.
+
+    Exit 1 if something at error level is wrong, 2 if a file cannot be read.
+    """
+    from drills.check import checks, reading
+    from drills.check.output import FORMATS
+    from drills.check.world import Options
+
+    found = checks.findings(reading.read(paths, Options(**options)))
+    click.echo(FORMATS[form](found), nl=False)
+    return checks.exit_status(found)
+
+
+@cli.command()
+@click.argument("rule", required=False, metavar="FINDING")
+def explain(rule: str | None) -> int:
+    """What a finding of `drills check` means and how to mend it; without a name, all there are."""
+    from drills.check import explain as pages
+    from drills.check.checks import RULES
+    from drills.playbook.nearest import did_you_mean
+
+    if rule is None:
+        click.echo(pages.listing(RULES.values()))
+        return 0
+    if rule not in RULES:
+        raise InputError(f'No finding is called "{rule}"; {did_you_mean(rule, sorted(RULES), "findings")}')
+    click.echo(pages.page(RULES[rule]), nl=False)
+    return 0
+
+
+@cli.command()
 def schema() -> int:
     """The playbook's JSON Schema, for editors."""
     from drills.playbook import json_schema

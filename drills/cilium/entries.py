@@ -21,6 +21,7 @@ from drills.cilium.model import (
     IngressDenyRule,
     IngressRule,
     NetworkPolicy,
+    Rule,
 )
 from drills.cilium.parts import CidrRule, IcmpRule, LabelSelector, PortDenyRule, PortRule, Service
 from drills.cilium.peers import (
@@ -115,12 +116,11 @@ class _Context:
 
 def compile_policy(policy: NetworkPolicy, services: Services) -> Iterator[CompiledRule]:
     """The rules of a policy that is valid. Rules for nodes are left out: the host firewall is off by default."""
-    ref = PolicyRef(policy.kind, policy.namespace, policy.metadata.name, policy.metadata.uid)
+    ref = _ref(policy)
     for rule in policy.rules:
         if rule.endpoint_selector is None:
             continue
-        log = (rule.log.value or "") if rule.log else ""
-        context = _Context(ref, policy.namespace, is_init(rule.endpoint_selector), log, services)
+        context = _context(policy, rule, services)
         subject = subject_selector(rule.endpoint_selector, policy.namespace)
         wish = rule.enable_default_deny or DefaultDeny()
         if rule.ingress or rule.ingress_deny:
@@ -131,14 +131,29 @@ def compile_policy(policy: NetworkPolicy, services: Services) -> Iterator[Compil
             yield CompiledRule(ref, subject, EGRESS, wish.egress is not False, allow, deny)
 
 
-_Element = IngressRule | IngressDenyRule | EgressRule | EgressDenyRule
+Element = IngressRule | IngressDenyRule | EgressRule | EgressDenyRule
 
 
-def _entries(elements: Sequence[_Element], context: _Context) -> tuple[Entry, ...]:
+def element_entries(policy: NetworkPolicy, rule: Rule, element: Element, services: Services) -> tuple[Entry, ...]:
+    """What one element of a rule comes to; the policy must be valid."""
+    return tuple(_element_entries(element, _context(policy, rule, services)))
+
+
+def _ref(policy: NetworkPolicy) -> PolicyRef:
+    return PolicyRef(policy.kind, policy.namespace, policy.metadata.name, policy.metadata.uid)
+
+
+def _context(policy: NetworkPolicy, rule: Rule, services: Services) -> _Context:
+    init = rule.endpoint_selector is not None and is_init(rule.endpoint_selector)
+    log = (rule.log.value or "") if rule.log else ""
+    return _Context(_ref(policy), policy.namespace, init, log, services)
+
+
+def _entries(elements: Sequence[Element], context: _Context) -> tuple[Entry, ...]:
     return tuple(entry for element in elements for entry in _element_entries(element, context))
 
 
-def _element_entries(element: _Element, context: _Context) -> Iterator[Entry]:
+def _element_entries(element: Element, context: _Context) -> Iterator[Entry]:
     peers = _peers(element, context)
     if peers is None:
         return

@@ -8,7 +8,7 @@ spells in another way is rewritten. DNS patterns: Cilium 1.20 ``pkg/fqdn/matchpa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -46,15 +46,35 @@ _TOKEN: Final = re.compile(
 def re2(expression: str) -> re.Pattern[str]:
     """An RE2 expression as a Python pattern; use ``fullmatch``, as Envoy does.
 
-    Not modelled: flags in the middle of an expression, and classes beyond ASCII.
+    Not modelled: classes beyond ASCII.
 
     :raises PatternError: where RE2 would refuse it.
     """
-    translated = "".join(_translate(match) for match in _TOKEN.finditer(expression))
     try:
-        return re.compile(translated, re.ASCII)
+        return re.compile("".join(_scoped(_translate(match) for match in _TOKEN.finditer(expression))), re.ASCII)
     except (re.error, OverflowError, RecursionError, ValueError) as error:
         raise PatternError(f"error parsing regexp: {error}: `{expression}`") from error
+
+
+def _scoped(tokens: Iterable[str]) -> Iterator[str]:
+    """Flags in the middle of an expression hold to the end of their group: as groups with flags, one in each branch."""
+    flags: list[list[str]] = [[]]  # of each open group
+    for token in tokens:
+        if _FLAGS.fullmatch(token):
+            flags[-1].append(token[:-1] + ":")
+            yield flags[-1][-1]
+        elif token == "|":
+            yield ")" * len(flags[-1]) + "|" + "".join(flags[-1])
+        elif token == ")" and len(flags) > 1:
+            yield ")" * len(flags.pop()) + ")"
+        else:
+            if token.startswith("("):
+                flags.append([])
+            yield token
+    yield ")" * len(flags[0])
+
+
+_FLAGS: Final = re.compile(r"\(\?(?:[ims]+(?:-[ims]+)?|-[ims]+)\)")
 
 
 def _translate(token: re.Match[str]) -> str:

@@ -82,7 +82,8 @@ def parse(obj: Obj) -> NetworkPolicy:
         return NetworkPolicy.model_validate(prune(kind, obj))
     except ValidationError as error:
         causes = "; ".join(str(cause) for cause in schema_errors(kind, obj)) or str(error)
-        name = obj.get("metadata", {}).get("name", "")
+        metadata = obj.get("metadata")
+        name = metadata.get("name", "") if isinstance(metadata, dict) else ""
         raise UnreadablePolicyError(f'{kind} "{name}" is invalid: {causes}') from error
 
 

@@ -44,6 +44,14 @@ from drills.cilium.patterns import PatternError, dns_matches, re2
         ("[a&&b]+", "a&b", True),
         ("(?U)a+", "aa", True),
         ("(?s).", "\n", True),
+        ("/(?i)health.*", "/HEALTHZ", True),
+        ("a(?i)b|c", "C", True),
+        ("a(?i)b|c", "AB", False),
+        ("(a(?i)b|d)c", "aBc", True),
+        ("(a(?i)b|d)c", "Dc", True),
+        ("(a(?i)b|d)c", "aBC", False),
+        ("(?i)a(?-i)b", "Ab", True),
+        ("(?i)a(?-i)b", "AB", False),
     ],
 )
 def test_http_expressions_match_the_whole_value(expression: str, value: str, matches: bool) -> None:
@@ -52,7 +60,7 @@ def test_http_expressions_match_the_whole_value(expression: str, value: str, mat
 
 REFUSED = [
     "(?=a)", "(?!a)", "(?<=a)b", "(?<!a)b", r"(a)\1", "a**", "a*+", "*", "(", "[", "a{1001}", r"\Z", "(?P=id)", "(?>a)",
-    "(?x)a", r"\p{Klingon}", "[[:nope:]]", "(" * 5000,
+    "(?x)a", "(?)a", "a)(?i)", r"\p{Klingon}", "[[:nope:]]", "(" * 5000,
 ]  # fmt: skip
 
 

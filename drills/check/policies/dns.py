@@ -1,0 +1,169 @@
+"""DNS: names that nobody can look up, and default deny that forgets that every connection begins with a lookup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from drills.check.finding import Finding, Level, Rule
+from drills.check.policies import samples, words
+from drills.check.policies.case import Element
+from drills.check.policies.examples import egress
+from drills.check.policies.given import Given, k8s
+from drills.cilium.decide import DirectionPolicy
+from drills.cilium.entries import EGRESS, Entry
+from drills.cilium.l7 import DnsRule, dns_allows
+from drills.cilium.labels import CLUSTER, NAMESPACE, Identity, Labels
+from drills.cilium.parts import FqdnSelector
+from drills.cilium.patterns import dns_matches
+from drills.cilium.peers import CidrPeer, EntityPeer, Remote, UnmodelledPeer
+from drills.cilium.ports import matches
+
+_PORT: Final = 53
+_RESOLVER: Final = Remote(
+    Identity(256, {k8s("k8s-app"): "kube-dns", k8s(NAMESPACE): "kube-system", k8s(CLUSTER): "default"})
+)
+_NAMELESS: Final = ("host", "remote-node", "kube-apiserver", "health", "none", "init", "unmanaged", "ingress")
+
+FQDN = Rule(
+    name="cilium/fqdn-without-dns-rule",
+    level=Level.ERROR,
+    title="`toFQDNs` without a DNS rule that lets Cilium see the answers",
+    problem="`toFQDNs` works on addresses that Cilium's DNS proxy has seen in answers. Without a rule for port 53 with "
+    "`rules.dns`, for the same pods, lookups do not pass the proxy; with one that does not list the name, they are "
+    "REFUSED.",
+    effect="The name matches no address: every connection to it is dropped, although the policy lists it.",
+    fix='Add an egress rule to kube-dns on port 53 with `rules: {dns: [{matchPattern: "*"}]}`, or with the names.',
+    wrong=egress(
+        """\
+        - toEndpoints: [{matchLabels: {k8s-app: kube-dns, io.kubernetes.pod.namespace: kube-system}}]
+          toPorts: [{ports: [{port: "53", protocol: ANY}]}]
+        - toFQDNs: [{matchName: api.example.com}]
+          toPorts: [{ports: [{port: "443", protocol: TCP}]}]
+        """,
+        dns=False,
+    ),
+    right=egress("""\
+        - toFQDNs: [{matchName: api.example.com}]
+          toPorts: [{ports: [{port: "443", protocol: TCP}]}]
+        """),
+    source="Cilium documentation, DNS based policies; Cilium 1.20 pkg/policy/api/egress.go (comment on ToFQDNs)",
+)
+NO_DNS = Rule(
+    name="cilium/egress-without-dns",
+    level=Level.WARNING,
+    title="Default deny for egress, and no rule for DNS",
+    problem="The policy allows some destinations and, by that, denies all others: the cluster's DNS among them.",
+    effect="Every connection by name fails while the name is looked up, also to what the policy allows.",
+    fix="Add an egress rule to kube-dns on port 53, here or in a policy for all pods of the namespace.",
+    wrong=egress(
+        """\
+        - toEndpoints: [{matchLabels: {app: cache}}]
+          toPorts: [{ports: [{port: "6379", protocol: TCP}]}]
+        """,
+        dns=False,
+    ),
+    right=egress("""\
+        - toEndpoints: [{matchLabels: {app: cache}}]
+          toPorts: [{ports: [{port: "6379", protocol: TCP}]}]
+        """),
+    source="Cilium documentation, Policy enforcement modes; Cilium 1.20 pkg/policy/repository.go",
+)
+RULES = (FQDN, NO_DNS)
+
+
+def check(given: Given) -> Iterator[Finding]:
+    """Egress that cannot look names up."""
+    rules: dict[tuple[int, tuple[str | int, ...]], list[Element]] = {}
+    for element in given.elements:
+        if element.section == "egress":
+            rules.setdefault((id(element.case), element.at), []).append(element)
+    for elements in rules.values():
+        pods = _pods(elements[0], given)
+        policies = [given.applies(labels).egress for labels in pods]
+        named = [each for each in elements if getattr(each.model, "to_fqdns", None)]
+        for element in named:
+            yield from _fqdns(element, policies)
+        if not named:
+            yield from _lookups(elements, pods, policies)
+
+
+def _pods(element: Element, given: Given) -> list[Labels]:
+    """Pods that the rule is about: the given ones, or made up ones."""
+    found = [each.labels for each in given.selected(element.subject)[:20]]
+    return found or samples.pods(element.subject)
+
+
+def _fqdns(element: Element, policies: Iterable[DirectionPolicy]) -> Iterator[Finding]:
+    """Names that cannot be looked up, or whose lookups the proxy does not see."""
+    seen = [_dns_rules(policy.allow) for policy in policies]
+    for index, wanted in enumerate(getattr(element.model, "to_fqdns", None) or ()):
+        text = wanted.match_name or wanted.match_pattern or ""
+        key = "matchName" if wanted.match_name else "matchPattern"
+        bad = next((rules for rules in seen if not _resolves(wanted, rules)), None)
+        if bad is None:
+            continue
+        who = words.pods(element.subject)
+        if bad:
+            effect = f"Lookups of {text} by {who} are REFUSED: only {_names(bad)} may be looked up."
+            message = f"no DNS rule lets {text} be looked up"
+        else:
+            effect = (
+                f"No lookup of {who} passes Cilium's DNS proxy, so {text} matches no address: egress to it is dropped."
+            )
+            message = f"no rule with rules.dns shows Cilium the answers for {text}"
+        place = element.case.manifest.place(*element.path, "toFQDNs", index, key)
+        yield FQDN.at(place, message, effect=effect, span=len(text))
+
+
+def _names(rules: Iterable[DnsRule]) -> str:
+    return words.listed(words.lookup(each) for each in rules)
+
+
+def _dns_rules(entries: Iterable[Entry]) -> list[DnsRule]:
+    return [rule for each in entries for rule in each.dns or ()]
+
+
+def _resolves(wanted: FqdnSelector, rules: list[DnsRule]) -> bool:
+    """Whether some name that is wanted may be looked up through the proxy."""
+    example = samples.name(wanted.match_name or wanted.match_pattern or "")
+    if dns_allows(rules, example):
+        return True
+    return any(
+        dns_matches(samples.name(rule.name or rule.pattern or ""), match_name=None, match_pattern=wanted.match_pattern)
+        for rule in rules
+    )
+
+
+def _lookups(elements: list[Element], pods: list[Labels], policies: list[DirectionPolicy]) -> Iterator[Finding]:
+    first = elements[0]
+    entries = [entry for each in elements for entry in each.entries]
+    if not first.default_deny or not any(_by_name(each) for each in entries):
+        return
+    deaf = [labels for labels, policy in zip(pods, policies, strict=True) if _deaf(policy)]
+    if not deaf:
+        return
+    place = first.case.manifest.key_place(*first.at, "egress")
+    who = words.pods(first.subject)
+    effect = (
+        f"{who[0].upper()}{who[1:]} may connect {words.allowed(entries, EGRESS)}, and cannot look up a name to do so."
+    )
+    yield NO_DNS.at(place, f"no given policy allows DNS to {who}", effect=effect, span=len("egress"))
+
+
+def _by_name(entry: Entry) -> bool:
+    """Whether one would connect to it by a name."""
+    if isinstance(entry.peer, CidrPeer | UnmodelledPeer) or (
+        entry.port is not None and getattr(entry.port, "protocol", "").startswith("ICMP")
+    ):
+        return False
+    return not (isinstance(entry.peer, EntityPeer) and entry.peer.entity in _NAMELESS)
+
+
+def _deaf(policy: DirectionPolicy) -> bool:
+    """Whether the pods can look nothing up: no entry is about port 53, none is about everything at the resolver."""
+    return bool(policy.default_deny_by) and not any(
+        matches(each.port, protocol, _PORT, {}) and (each.port is not None or each.peer.matches(_RESOLVER))
+        for each in policy.allow
+        for protocol in ("UDP", "TCP")
+    )

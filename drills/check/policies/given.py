@@ -1,0 +1,223 @@
+"""What the policies are checked against: each other, and the workloads, Services and Namespaces that were given too.
+
+Lookups go through indexes by label, so that the cost grows with the number of policies and not with its square.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from drills.check.policies.case import Case, Element, Release, build, compiled, elements
+from drills.check.world import Manifest, World, pod_template
+from drills.cilium.decide import EndpointPolicy, Policies
+from drills.cilium.entries import CompiledRule
+from drills.cilium.labels import NAMESPACE, SOURCE_K8S, Labels, identity_labels, split_key
+from drills.cilium.peers import Services, ServiceTarget
+from drills.cilium.ports import NamedPorts
+from drills.cilium.selector import Operator, Selector
+
+DEFAULT: Final = "default"
+NAME_LABEL: Final = "kubernetes.io/metadata.name"  # every namespace has it
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What makes pods, as Cilium knows them."""
+
+    manifest: Manifest
+    namespace: str
+    labels: Labels  # of the pods' identity
+    pod_labels: Mapping[str, str]
+    ports: frozenset[int]
+    named: NamedPorts
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """A port of a Service, and the pods' port behind it: a number or a name."""
+
+    port: int
+    target: int | str
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service that selects pods."""
+
+    name: str
+    namespace: str
+    selector: Mapping[str, str]
+    ports: tuple[ServicePort, ...]
+
+
+@dataclass(slots=True)
+class Given:
+    """Everything that the checks of policies look at."""
+
+    release: Release
+    cases: list[Case]
+    workloads: list[Workload]
+    services: dict[str, list[Service]]  # by namespace
+    targets: Services
+    namespaces: Mapping[str, Mapping[str, str]]  # the given Namespaces and their labels
+    _rules: _RuleIndex = field(init=False)
+    _pods: _PodIndex = field(init=False)
+    _elements: list[Element] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rules = _RuleIndex(rule for case in self.cases for rule in compiled(case, self.targets))
+        self._pods = _PodIndex(self.workloads)
+        self._elements = [each for case in self.cases for each in elements(case, self.targets)]
+
+    @property
+    def elements(self) -> list[Element]:
+        """Every element of every policy that Cilium imports."""
+        return self._elements
+
+    def applies(self, labels: Labels) -> EndpointPolicy:
+        """What applies to pods with these identity labels, of all given policies."""
+        return Policies(self._rules.candidates(labels)).for_endpoint(labels)
+
+    def selected(self, selector: Selector) -> list[Workload]:
+        """The given workloads whose pods a selector selects."""
+        return [each for each in self._pods.candidates(selector) if selector.matches(each.labels)]
+
+    def has_workloads(self, namespace: str | None) -> bool:
+        """Whether workloads of a namespace (None: of any) were given."""
+        return bool(self.workloads) if namespace is None else namespace in self._pods.namespaces
+
+
+def given(world: World) -> Given:
+    """All of it, read once."""
+    namespaces = {each.name: _texts(each.metadata.get("labels")) for each in world.of_kind("Namespace")}
+    services: dict[str, list[Service]] = defaultdict(list)
+    for manifest in world.of_kind("Service"):
+        services[manifest.namespace or DEFAULT].append(_service(manifest))
+    targets = {
+        (each.namespace, each.name): ServiceTarget(each.selector or None)
+        for found in services.values()
+        for each in found
+    }
+    release = world.options.release
+    cases = [build(each, release) for each in world.policies]
+    workloads = [_workload(each, namespaces) for each in world.workloads]
+    return Given(release, cases, workloads, services, targets, namespaces)
+
+
+def namespace_labels(name: str, namespaces: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
+    """The labels of a namespace: those that were given, and the one that each has."""
+    return {**namespaces.get(name, {}), NAME_LABEL: name}
+
+
+def _workload(manifest: Manifest, namespaces: Mapping[str, Mapping[str, str]]) -> Workload:
+    _, template = pod_template(manifest)
+    metadata, spec = _mapping(template.get("metadata")), _mapping(template.get("spec"))
+    namespace = manifest.namespace or DEFAULT
+    pod_labels = _texts(metadata.get("labels"))
+    account = str(spec.get("serviceAccountName") or DEFAULT)
+    labels = identity_labels(pod_labels, namespace, namespace_labels(namespace, namespaces), account)
+    ports = [port for container in _mappings(spec.get("containers")) for port in _mappings(container.get("ports"))]
+    numbers = frozenset(port["containerPort"] for port in ports if isinstance(port.get("containerPort"), int))
+    named = {
+        (str(port["name"]).lower(), str(port.get("protocol") or "TCP")): port["containerPort"]
+        for port in ports
+        if port.get("name") and isinstance(port.get("containerPort"), int)
+    }
+    return Workload(manifest, namespace, labels, pod_labels, numbers, MappingProxyType(named))
+
+
+def _service(manifest: Manifest) -> Service:
+    spec = _mapping(manifest.data.get("spec"))
+    ports = []
+    for each in _mappings(spec.get("ports")):
+        port, target = each.get("port"), each.get("targetPort", each.get("port"))
+        if isinstance(port, int) and isinstance(target, int | str):
+            ports.append(ServicePort(port, target, str(each.get("protocol") or "TCP")))
+    return Service(manifest.name, manifest.namespace or DEFAULT, _texts(spec.get("selector")), tuple(ports))
+
+
+def _mapping(found: Any) -> Mapping[str, Any]:
+    return found if isinstance(found, dict) else {}
+
+
+def _mappings(found: Any) -> list[Mapping[str, Any]]:
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _texts(found: Any) -> Mapping[str, str]:
+    return {key: str(value) for key, value in _mapping(found).items() if not isinstance(value, dict | list)}
+
+
+Label = tuple[str, str]  # bare key and value
+
+
+class _RuleIndex:
+    """Rules by one equality of their subject: only those that can be about some labels are asked."""
+
+    def __init__(self, rules: Iterable[CompiledRule]) -> None:
+        self._by_label: dict[Label, list[tuple[int, CompiledRule]]] = defaultdict(list)
+        self._others: list[tuple[int, CompiledRule]] = []
+        for number, rule in enumerate(rules):
+            label = _equality(rule.subject)
+            (self._others if label is None else self._by_label[label]).append((number, rule))
+
+    def candidates(self, labels: Labels) -> tuple[CompiledRule, ...]:
+        found = list(self._others)
+        for label in {(split_key(key)[1], value) for key, value in labels.items()}:
+            found += self._by_label.get(label, ())
+        return tuple(rule for _, rule in sorted(found, key=lambda each: each[0]))
+
+
+class _PodIndex:
+    """Workloads by their labels: only those that a selector's first equality lets through are asked."""
+
+    def __init__(self, workloads: Iterable[Workload]) -> None:
+        self._by_label: dict[Label, list[Workload]] = defaultdict(list)
+        self._all: list[Workload] = []
+        for workload in workloads:
+            self._all.append(workload)
+            for label in {(split_key(key)[1], value) for key, value in workload.labels.items()}:
+                self._by_label[label].append(workload)
+        self.namespaces = {each.namespace for each in self._all}
+
+    def candidates(self, selector: Selector) -> list[Workload]:
+        label = _equality(selector)
+        return self._all if label is None else self._by_label.get(label, [])
+
+
+def _equality(selector: Selector) -> Label | None:
+    """One label that whatever is selected must have; the namespace only where there is no other."""
+    found = [
+        (each.key, each.values[0])
+        for each in selector.requirements
+        if each.operator is Operator.IN and len(each.values) == 1
+    ]
+    return min(found, key=lambda label: label[0] == NAMESPACE, default=None)
+
+
+def namespaces_of(selector: Selector) -> tuple[str, ...]:
+    """The namespaces that a selector is pinned to; none where it is not."""
+    for each in selector.requirements:
+        if each.key == NAMESPACE and each.operator is Operator.IN and each.source != "reserved":
+            return each.values
+    return ()
+
+
+def without_namespace(selector: Selector) -> Selector:
+    """The selector as it would be if it were about pods of any namespace."""
+    return Selector(tuple(each for each in selector.requirements if each.key != NAMESPACE))
+
+
+def k8s(key: str) -> str:
+    """A label of a pod, as an identity has it."""
+    return f"{SOURCE_K8S}:{key}"
+
+
+def each_rule(cases: Iterable[Case]) -> Iterator[Case]:
+    """The policies that Cilium imports."""
+    return (case for case in cases if case.effective is not None)
