@@ -74,6 +74,7 @@ class Seen:
     concerned: frozenset[str] | None = None  # namespaces ("" for the cluster) whose policies may matter; None: all
     not_enforcing: tuple[str, ...] = ()  # pods behind the target that no policy guards, and endpoints in audit mode
     actors: list[SourceInput] = field(default_factory=list)
+    unasked: list[str] = field(default_factory=list)  # what the record lacks because nobody could be asked, and why
     recovery: Recovery | None = None
     fault: FaultSeen | None = None  # of a drill that makes one; None for all others
     lack: str | None = None  # why the attack could not be judged, or was not made at all
