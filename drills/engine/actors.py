@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
 from drills.engine.realising import End, lacks, policy_input
-from drills.engine.result import PolicyInput, Recovery, SourceInput
+from drills.engine.result import ImageInput, PolicyInput, Recovery, SourceInput
 from drills.engine.target import Target
-from drills.engine.undo import of_drill_pod
+from drills.engine.undo import digest, of_drill_pod
 from drills.errors import DrillsError, WorldError
 from drills.kube import DrillPod, DrillPodSpec, Endpoint, Made, ReplacedError, Service
+from drills.kube.pods import pod_manifest
 from drills.kube.realised import NodePolicies, node_policies
 from drills.playbook import ExistingPod, Playbook, Source
 from drills.playbook.model import From
@@ -45,6 +46,7 @@ class Realised:
 
     policies: list[PolicyInput]
     actors: list[SourceInput]
+    images: list[ImageInput]
     unasked: list[str]
 
 
@@ -111,8 +113,22 @@ class Actors:
         return Realised(
             policies=[policy_input(one, nodes) for one in policies],
             actors=[self._source_input(key) for key in self._actors],
+            images=self._images(target),
             unasked=unasked,
         )
+
+    def _images(self, target: Service | None) -> list[ImageInput]:
+        """What the acting pods, those behind the target and Cilium's own run."""
+        cluster = self._target.cluster
+        pods = [(one.namespace, one.pod) for one in self._actors.values()]
+        if target is not None:
+            pods += [(target.namespace, one.pod) for one in target.backends if one.pod is not None]
+        found = [(f"{namespace}/{pod}", cluster.images(namespace, pod)) for namespace, pod in pods]
+        return [
+            ImageInput(image=image, image_id=known, pods=[pod])
+            for pod, images in (*found, *cluster.cilium_images().items())
+            for image, known in images.items()
+        ]
 
     def _behind(self, target: Service | None) -> Iterator[End]:
         """The pods behind a target; one on its node's network has no endpoint of its own, and no policy."""
@@ -180,7 +196,10 @@ class Actors:
             lifetime=lifetime,
         )
         number = self._journal.change(
-            f"pod {spec.namespace}/{spec.name}", undo="delete it", how=of_drill_pod(spec.namespace, spec.name)
+            f"pod {spec.namespace}/{spec.name}",
+            undo="delete it",
+            after=digest(pod_manifest(spec)),
+            how=of_drill_pod(spec.namespace, spec.name),
         )
         # Known before it is made: if the answer is lost, what the API did is removed all the same.
         self._actors[key] = Actor(key, spec.namespace, spec.name, number)

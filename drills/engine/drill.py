@@ -139,6 +139,7 @@ class DrillRun:
         self._actors.bring(self.drill.name, sources, self._lifetime(limit))
         ready = self._actors.realise(self._attack.target(), self.seen.concerned)
         self.seen.policies, self.seen.actors, self.seen.unasked = ready.policies, ready.actors, ready.unasked
+        self.seen.images = ready.images
         self._attack.prepare(self._lifetime(limit))
         self._context.journal.write("ready", drill=self.drill.name, actors=[one.pod for one in self.seen.actors])
 

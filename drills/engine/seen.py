@@ -10,7 +10,7 @@ from drills.engine.evidence import Reading
 from drills.engine.lives import NOTHING, Wanted
 from drills.engine.preflight import Watched
 from drills.engine.recovery import Undone
-from drills.engine.result import FlowEvidence, PolicyInput, Recovery, SourceInput
+from drills.engine.result import FlowEvidence, ImageInput, PolicyInput, Recovery, SourceInput
 from drills.engine.watch import Instance
 from drills.inject.plaintext import Plaintext
 from drills.inject.wireguard import Effect
@@ -74,6 +74,7 @@ class Seen:
     concerned: frozenset[str] | None = None  # namespaces ("" for the cluster) whose policies may matter; None: all
     not_enforcing: tuple[str, ...] = ()  # pods behind the target that no policy guards, and endpoints in audit mode
     actors: list[SourceInput] = field(default_factory=list)
+    images: list[ImageInput] = field(default_factory=list)
     unasked: list[str] = field(default_factory=list)  # what the record lacks because nobody could be asked, and why
     recovery: Recovery | None = None
     fault: FaultSeen | None = None  # of a drill that makes one; None for all others

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from drills.errors import WorldError
@@ -68,6 +68,13 @@ class ObjectApi(Api):
     def version(self) -> str:
         """The API's version, such as ``v1.34.1``."""
         return str(self.call("tell its version", "GET", "/version").get("gitVersion", ""))
+
+    def kernels(self, nodes: Collection[str]) -> str:
+        """The kernels of these nodes (of all if empty), such as ``6.18.0``; several where they differ."""
+        items = self.call("list nodes", "GET", core("nodes"))["items"]
+        infos = {each["metadata"]["name"]: (each.get("status") or {}).get("nodeInfo") or {} for each in items}
+        wanted = [info for name, info in infos.items() if not nodes or name in nodes]
+        return ", ".join(sorted({str(info["kernelVersion"]) for info in wanted if info.get("kernelVersion")}))
 
     def uid(self) -> str:
         """What tells this cluster from any other: the uid of its namespace kube-system."""
