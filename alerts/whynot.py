@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from alerts.inputs import Starved, nearest, starved
 from alerts.life import Life
 from alerts.life import selector as selector_of_alert
-from alerts.prometheus import LoadedRule, Prometheus, PrometheusError, Series
+from alerts.prometheus import LoadedRecord, LoadedRule, Prometheus, PrometheusError, Series
 from alerts.promql import PromqlError, Selector, calls, comparisons, parse, reach_ms, selectors
+from alerts.recorded import behind
 from alerts.stopped import Stopped
 from drills.units import format_duration
 
@@ -49,7 +50,8 @@ class Birth:
 class Facts:
     """What `decide` rests on. ``rules`` are the loaded rules of the alert's name, ``names`` all loaded alerts.
 
-    ``k`` turns seconds to playbook time; ``seen_as`` are the labels with which the alert was active, if with others.
+    ``behind`` are the recording rules that the alert stands on; ``k`` turns seconds to playbook time; ``seen_as`` are
+    the labels with which the alert was active, if with others.
     """
 
     alert: str
@@ -61,6 +63,7 @@ class Facts:
     starved: Starved | None = None
     peaks: tuple[Peak, ...] = ()
     births: tuple[Birth, ...] = ()
+    behind: tuple[LoadedRecord, ...] = ()
     seen_as: tuple[Mapping[str, str], ...] = ()
     k: float = 1
 
@@ -85,11 +88,13 @@ def gather(
         return facts
     rule = fitting[0]
     try:
+        records = behind(rule.query, [record for group in groups for record in group.records])
         return replace(
             facts,
-            starved=starved(prometheus, rule.query, since=since, until=until),
+            behind=records,
+            starved=starved(prometheus, rule.query, since=since, until=until, behind=records),
             peaks=peaks(prometheus, rule, since, until),
-            births=_births(prometheus, rule.query, since, until),
+            births=_births(prometheus, [rule.query, *(one.query for one in records)], since, until),
             seen_as=_seen_as(prometheus, alert, since, until),
         )
     except PromqlError:
@@ -137,6 +142,12 @@ def _rule_at_fault(facts: Facts) -> Stopped | None:
     broken = [rule for rule in fitting if rule.health == "err"]
     if broken:
         return Stopped("rule-error", f"evaluating {facts.alert} fails: {broken[0].last_error}")
+    below = next((one for one in facts.behind if one.health == "err"), None)
+    if below is not None:
+        return Stopped(
+            "rule-error",
+            f"evaluating the recording rule {below.name}, which {facts.alert} reads, fails: {below.last_error}",
+        )
     return None
 
 
@@ -252,12 +263,14 @@ def _label_text(labels: Mapping[str, str]) -> str:
     return "{" + ",".join(f"{key}={value}" for key, value in sorted(labels.items())) + "}"
 
 
-def _births(prometheus: Prometheus, expression: str, since: float, until: float) -> tuple[Birth, ...]:
-    if not calls(parse(expression)) & _COUNTING:
-        return ()
-    before = reach_ms(expression) / 1000
-    ranged = [selector for selector in selectors(expression) if selector.range_ms]
-    births = (_birth(prometheus, selector, since, until, before) for selector in ranged)
+def _births(prometheus: Prometheus, expressions: Sequence[str], since: float, until: float) -> tuple[Birth, ...]:
+    births = (
+        _birth(prometheus, selector, since, until, reach_ms(expression) / 1000)
+        for expression in expressions
+        if calls(parse(expression)) & _COUNTING
+        for selector in selectors(expression)
+        if selector.range_ms
+    )
     return tuple(birth for birth in births if birth is not None)
 
 

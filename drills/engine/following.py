@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from alerts import bounds
-from alerts.prometheus import LoadedRule
+from alerts.prometheus import RuleGroup
 from drills.engine import preflight
 from drills.engine.events import Stage
 from drills.engine.interrupt import Interrupt
@@ -46,27 +46,30 @@ class Following:
 
     def know_rules(self) -> None:
         """Find the rule of every alert that the playbook names, and refuse times that could not work."""
-        rules = [rule for group in self._sources.prometheus.rules() for rule in group.rules]
+        groups = self._sources.prometheus.rules()
         scrape_ms = self._sources.prometheus.config().scrape_interval_ms
         expected, quiet = [], []
         for spec in self._drill.expect.alerts:
-            one = self._expect(spec, Wanted(spec.name, spec.labels, spec.receiver), rules, scrape_ms)
+            one = self._expect(spec, Wanted(spec.name, spec.labels, spec.receiver), groups, scrape_ms)
             if one.watched is not None:
                 preflight.check_times(self._drill, spec, one.watched, self._target.time_lapse)
             expected.append(one)
         for name in self._drill.expect.quiet:
             spec = AlertExpectation.model_construct(name=name, labels={}, within=0.0)
-            quiet.append(self._expect(spec, Wanted(name, {}), rules, scrape_ms))
+            quiet.append(self._expect(spec, Wanted(name, {}), groups, scrape_ms))
         self.expected, self.quiet = expected, quiet  # all or nothing: a half-known drill would be half judged
 
-    def _expect(self, spec: AlertExpectation, wanted: Wanted, rules: Sequence[LoadedRule], scrape_ms: int) -> Expected:
+    def _expect(self, spec: AlertExpectation, wanted: Wanted, groups: Sequence[RuleGroup], scrape_ms: int) -> Expected:
+        rules = [rule for group in groups for rule in group.rules]
         rule = preflight.rule_for(wanted.name, wanted.labels, rules)
+        behind = preflight.stands_on(rule, [record for group in groups for record in group.records])
         return Expected(
             spec=spec,
             wanted=wanted,
             rule=rule,
-            watched=None if rule is None else preflight.watched(rule, scrape_ms),
-            sources=series_sources(self._sources.prometheus, rule),
+            watched=None if rule is None else preflight.watched(rule, scrape_ms, behind),
+            behind=behind,
+            sources=series_sources(self._sources.prometheus, rule, behind),
             delivery=delivery_allowance(self._sources, wanted, rule),
         )
 

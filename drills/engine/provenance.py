@@ -145,13 +145,26 @@ def _images(seen: Sequence[Seen]) -> list[ImageInput]:
 
 
 def _rules(target: Target, watch: Watch, runs: Sequence[DrillRun]) -> list[RuleInput]:
-    """Every rule that a drill names: as its author wrote it, and as Prometheus evaluated it."""
-    names = {one.wanted.name for run in runs for one in (*run.expected, *run.quiet)}
+    """Every rule that a drill names, and every recording rule behind one: as its author wrote it, and as Prometheus
+    evaluated it.
+    """
+    named = [one for run in runs for one in (*run.expected, *run.quiet)]
+    names = {one.wanted.name for one in named}
     try:
-        originals = target.cluster.alert_expressions()
+        originals = target.cluster.rule_expressions()
     except WorldError:
         originals = {}
-    return [
+    records = dict.fromkeys(record for one in named for record in one.behind)
+    recorded = [
+        RuleInput(
+            name=record.name,
+            original=originals.get((record.name, record.group)),
+            evaluated=record.query,
+            sha256=hashlib.sha256(repr(record.text).encode()).hexdigest(),
+        )
+        for record in records
+    ]
+    return recorded + [
         RuleInput(
             name=rule.name,
             original=originals.get((rule.name, rule.group)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from alerts.prometheus import LoadedRule
+from alerts.prometheus import LoadedRecord, LoadedRule
 from drills.engine.attempts import Classified
 from drills.engine.evidence import Reading
 from drills.engine.lives import NOTHING, Wanted
@@ -26,6 +26,7 @@ class Expected:
     wanted: Wanted
     rule: LoadedRule | None
     watched: Watched | None
+    behind: tuple[LoadedRecord, ...] = ()  # the recording rules that it stands on
     sources: frozenset[Instance] = NOTHING
     delivery: float = 0.0  # wall seconds that Alertmanager may hold the alert back by its own configuration
 

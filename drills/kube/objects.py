@@ -100,16 +100,18 @@ class ObjectApi(Api):
             raise WorldError(f"There is no Secret {name} with the key {key}, which the playbook takes a password from.")
         return base64.b64decode(str(found["data"][key])).decode()
 
-    def alert_expressions(self) -> dict[tuple[str, str], str]:
-        """Expressions of alerts by alert and group, as the PrometheusRule objects have them; empty without the CRD."""
+    def rule_expressions(self) -> dict[tuple[str, str], str]:
+        """Expressions of alerting and recording rules by name and group, as the PrometheusRule objects have them; empty
+        without the CRD.
+        """
         path = custom("monitoring.coreos.com", "v1", "prometheusrules")
         found = self.find("list PrometheusRules", "GET", path)
         return {
-            (rule["alert"], group["name"]): str(rule["expr"])
+            (name, group["name"]): str(rule["expr"])
             for item in (found or {"items": ()})["items"]
             for group in item.get("spec", {}).get("groups") or ()
             for rule in group.get("rules") or ()
-            if "alert" in rule and "expr" in rule
+            if (name := rule.get("alert") or rule.get("record")) and "expr" in rule
         }
 
 

@@ -59,6 +59,20 @@ def test_metric_misspelt_names_the_nearest_that_exists(lies: dict[str, Any]) -> 
     assert "nearest metric that exists is cilium_policy_l7_total" in alert["reason"]
 
 
+def test_metric_misspelt_in_a_recording_rule_is_found_behind_it(lies: dict[str, Any]) -> None:
+    alert = alert_of(lies, "ByMisspeltRecord")
+    assert verdict(alert) == ("missed", "no-series")
+    assert "the recording rule misspelt:increase2m made nothing" in alert["reason"]
+    assert "cilium_policy_l7_denied_total has no series" in alert["reason"]
+    assert "nearest metric that exists is cilium_policy_l7_total" in alert["reason"]
+
+
+def test_a_right_recording_rule_is_as_good_as_none(lies: dict[str, Any]) -> None:
+    alert = alert_of(lies, "ByRecord")
+    assert (alert["verdict"], alert["flags"]) == ("detected", [])  # the drill's share is told by what is behind it
+    assert alert["boundSeconds"] == {"best": 0, "worst": 45}  # S + E + the recording rule's own evaluation
+
+
 def test_label_value_wrong_names_the_values_that_exist(lies: dict[str, Any]) -> None:
     alert = alert_of(lies, "WrongValue")
     assert verdict(alert) == ("missed", "no-match")

@@ -11,7 +11,7 @@ from alerts.alertmanager import Deliveries, ManagedAlert, Silence
 from alerts.delivery import DeliveryFacts, decide_delivery, failed_since
 from alerts.inputs import culprit, nearest, no_match
 from alerts.life import Life
-from alerts.prometheus import LoadedRule
+from alerts.prometheus import LoadedRecord, LoadedRule
 from alerts.promql import selectors
 from alerts.receiver import Notification, NotifiedAlert
 from alerts.routing import Route
@@ -66,6 +66,14 @@ def test_a_templated_label_may_be_anything() -> None:
 def test_rule_error_carries_prometheus_own_words() -> None:
     rule = dataclasses.replace(RULE, health="err", last_error="many-to-many matching")
     assert stopped(rules=(rule,)) == ("rule-error", "evaluating Denied fails: many-to-many matching")
+
+
+def test_an_error_in_a_recording_rule_names_it() -> None:
+    record = LoadedRecord("a:b", "x", (), "err", "many-to-many matching", "g", 15_000)
+    assert stopped(behind=(record,)) == (
+        "rule-error",
+        "evaluating the recording rule a:b, which Denied reads, fails: many-to-many matching",
+    )
 
 
 def test_still_pending() -> None:
