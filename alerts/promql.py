@@ -198,9 +198,14 @@ def _comparisons(node: Any) -> Iterator[tuple[str, str, float]]:
     elif operator in _MIRRORED:
         left, right = constant(node.lhs), constant(node.rhs)
         if right is not None and left is None:
-            yield (node.lhs.prettify(), operator, right)
+            yield (one_line(node.lhs), operator, right)
         elif left is not None and right is None:
-            yield (node.rhs.prettify(), _MIRRORED[operator], left)
+            yield (one_line(node.rhs), _MIRRORED[operator], left)
+
+
+def one_line(node: Any) -> str:
+    """The text of a tree: ``prettify`` breaks long ones, and a string literal never holds a raw line break."""
+    return " ".join(line.strip() for line in node.prettify().splitlines())
 
 
 def constant(node: Any) -> float | None:

@@ -77,8 +77,12 @@ def gather(
     since: float,
     until: float,
     k: float = 1,
+    written: str | None = None,
 ) -> Facts:
-    """Ask Prometheus for the facts about an alert that did not fire between two times. Raises PrometheusError."""
+    """Ask Prometheus for the facts about an alert that did not fire between two times. Raises PrometheusError.
+
+    ``written`` is the expression as its author wrote it, before time-lapse (None: it is not known).
+    """
     groups = prometheus.rules()
     rules = tuple(rule for group in groups for rule in group.rules if rule.name == alert)
     names = tuple(sorted({rule.name for group in groups for rule in group.rules}))
@@ -93,7 +97,7 @@ def gather(
             facts,
             behind=records,
             starved=starved(prometheus, rule.query, since=since, until=until, behind=records),
-            peaks=peaks(prometheus, rule, since, until),
+            peaks=as_written(peaks(prometheus, rule, since, until), written),
             births=_births(prometheus, [rule.query, *(one.query for one in records)], since, until),
             seen_as=_seen_as(prometheus, alert, since, until),
         )
@@ -246,6 +250,20 @@ def peaks(prometheus: Prometheus, rule: LoadedRule, since: float, until: float) 
             continue
         found.append(_peak(text, operator, threshold, series))
     return tuple(found)
+
+
+def as_written(found: Sequence[Peak], written: str | None) -> tuple[Peak, ...]:
+    """The same with the author's text. The numbers stay: a scaled rule gives those of the playbook's time.
+
+    `alerts.timelapse` keeps the order of comparisons; where the texts do not belong together, they stay as they are.
+    """
+    try:
+        texts = [text for text, _, _ in comparisons(written or "")]
+    except PromqlError:
+        return tuple(found)
+    if len(texts) != len(found):
+        return tuple(found)
+    return tuple(replace(peak, text=text) for peak, text in zip(found, texts, strict=True))
 
 
 def _peak(text: str, operator: str, threshold: float, series: Sequence[Series]) -> Peak:

@@ -156,7 +156,14 @@ def _why_not(
     if error is not None:
         return Stopped("rule-error", error)
     gathered = whynot.gather(
-        prometheus, one.wanted.name, one.wanted.labels, found, since=began, until=until, k=period.time_lapse
+        prometheus,
+        one.wanted.name,
+        one.wanted.labels,
+        found,
+        since=began,
+        until=until,
+        k=period.time_lapse,
+        written=one.written,
     )
     return whynot.decide(gathered)
 

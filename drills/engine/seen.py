@@ -26,6 +26,7 @@ class Expected:
     wanted: Wanted
     rule: LoadedRule | None
     watched: Watched | None
+    written: str | None = None  # its expression as its author wrote it; None where nobody has it
     behind: tuple[LoadedRecord, ...] = ()  # the recording rules that it stands on
     sources: frozenset[Instance] = NOTHING
     delivery: float = 0.0  # wall seconds that Alertmanager may hold the alert back by its own configuration
