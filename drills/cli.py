@@ -21,9 +21,11 @@ from drills.errors import Aborted, DrillsError, InputError, WorldError
 
 if TYPE_CHECKING:
     from drills.engine.events import Event
+    from drills.engine.run import Job
     from drills.engine.target import Target
     from drills.kube import Cluster
     from drills.lab.client import LabRequest
+    from drills.report.console import Console
 
 INTERNAL_ERROR = 3
 
@@ -97,24 +99,37 @@ def _request(options: dict[str, Any]) -> LabRequest:
 @click.option("--recover", "recover_first", is_flag=True, help="First undo what an interrupted run left.")
 def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **options: Any) -> int:
     """Run playbooks on the lab or on a cluster, and judge what came of it."""
+    from drills.playbook import load
+    from drills.report.console import Console
+    from drills.report.logging import configure
+
+    configure()
+    _one_target(options)
+    loaded = [(path, load(path)) for path in playbooks]
+    jobs: list[Job] = []
+
+    def prepare() -> None:  # loads the engine, which takes about as long as all before it
+        from drills.engine import run as engine
+        from drills.report import files  # noqa: F401 - needed at the end, and there is time now
+
+        jobs.extend(engine.select(loaded, only))
+
+    with Console() as console, _target(options, console.say, prepare) as target:
+        return _run(jobs, target, console, out, options)
+
+
+def _run(jobs: Sequence[Job], target: Target, console: Console, out: Path | None, options: dict[str, Any]) -> int:
     from drills.engine import run as engine
     from drills.engine.interrupt import Interrupt
     from drills.engine.session import alone
     from drills.engine.verdict import EXIT_STATUS, worst
-    from drills.playbook import load
     from drills.report import files
-    from drills.report.console import Console
-    from drills.report.logging import configure, log_event
+    from drills.report.logging import log_event
 
-    configure()
-    _one_target(options)
-    jobs = engine.select([(path, load(path)) for path in playbooks], only)
     folder = out or engine.default_out()
     watched = sys.stdout.isatty() and sys.stderr.isatty()  # the live view shows what the log would say
     results = []
     with (
-        Console() as console,
-        _target(options, console.say) as target,
         Interrupt(console.say) as interrupt,
         alone(
             target.cluster,
@@ -165,16 +180,20 @@ def _one_target(options: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _target(options: dict[str, Any], say: Callable[[str], None]) -> Iterator[Target]:
-    from drills.engine.target import Addresses, connect
-
+def _target(options: dict[str, Any], say: Callable[[str], None], prepare: Callable[[], None]) -> Iterator[Target]:
+    """Where to run; ``prepare`` is called before, or while a lab starts."""
     if not options["in_lab"]:
+        prepare()
+        from drills.engine.target import Addresses, connect
+
         addresses = Addresses(options["prometheus"], options["alertmanager"], None)
         yield connect("cluster", addresses, context=options["context"])
         return
     from drills.lab import client
 
-    with client.held(_request(options), progress=say) as lab:
+    with client.held(_request(options), progress=say, meanwhile=prepare) as lab:
+        from drills.engine.target import Addresses, connect
+
         for note in lab.notes:
             say(note)
         addresses = Addresses(lab.prometheus, lab.alertmanager, lab.receiver)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from alerts import bounds
+from alerts.life import GAP
 from alerts.prometheus import RuleGroup
 from drills.engine import preflight
 from drills.engine.events import Stage
@@ -24,6 +25,7 @@ from drills.playbook import AlertExpectation, Drill
 Moved = Callable[[str, Stage], None]
 UNTOLD: tuple[Stage, ...] = ("firing", "at Alertmanager")  # where Alertmanager may hold an alert back
 
+SEEN_GONE = GAP - 0.75  # evaluations after a poll that found it gone: its last sample was at least one before
 FORGOTTEN_SECONDS = 1.0  # on the wall: Alertmanager drops an alert soon after its end
 
 
@@ -162,7 +164,7 @@ class Following:
 
         self._watch.wait(all_gone, until, self._interrupt.stop)
         margin = max(one.watched.timing.evaluation_of(one.watched.rule) for one in fired if one.watched) / 1000
-        self._interrupt.hurry.wait(3 * margin)  # so that the absence of samples is seen, too
+        self._interrupt.hurry.wait(SEEN_GONE * margin)  # so that the absence of samples is seen, too
 
     def _grace(self, one: Expected) -> float:
         """Wall seconds beyond ``within``: one scrape and two evaluations, and a second for the notification."""

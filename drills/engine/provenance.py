@@ -55,6 +55,7 @@ def gather(
     """Everything; the journal is complete by now, so that its hash holds."""
     sources = target.sources()
     seen = [one.seen for one in runs]
+    unasked = {one.drill.name: one.seen.unasked for one in runs}
     known, lacking = versions.ask(target, sources, sorted({actor.node for one in seen for actor in one.actors}))
     return Provenance(
         versions=known,
@@ -80,7 +81,7 @@ def gather(
         journal=journal.digest(),
         not_judged=[
             *(text for drill in found for text in unjudged.of(drill)),
-            *(f"{drill.name}: {text}" for drill, one in zip(found, seen, strict=False) for text in one.unasked),
+            *(f"{name}: {text}" for name, texts in unasked.items() for text in texts),
             *lacking,
         ],
     )
