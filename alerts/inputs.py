@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import promql_parser as pp
 
-from alerts.prometheus import Prometheus
+from alerts.prometheus import LoadedRecord, Prometheus
 from alerts.promql import LabelMatcher, Selector, children, parse, selector_of
 
 _MAY_BE_EMPTY = frozenset({"absent", "absent_over_time", "vector", "time"})
@@ -47,8 +47,13 @@ def _culprit(node: Any, has: Callable[[Selector], bool]) -> Selector | None:
     return next((found for child in children(node) if (found := _culprit(child, has))), None)
 
 
-def starved(prometheus: Prometheus, expression: str, *, since: float, until: float) -> Starved | None:
-    """Why an expression could not be true between two times, or None if its inputs were there (promql errors aside)."""
+def starved(
+    prometheus: Prometheus, expression: str, *, since: float, until: float, behind: Sequence[LoadedRecord] = ()
+) -> Starved | None:
+    """Why an expression could not be true between two times, or None if its inputs were there (promql errors aside).
+
+    ``behind`` are the recording rules that it stands on: where one of them made nothing, the reason is what it lacks.
+    """
     seen: dict[Selector, bool] = {}
 
     def has(selector: Selector) -> bool:
@@ -58,7 +63,18 @@ def starved(prometheus: Prometheus, expression: str, *, since: float, until: flo
         return seen[selector]
 
     selector = culprit(expression, has)
-    return None if selector is None else _explain(prometheus, selector, since, until)
+    if selector is None:
+        return None
+    makers = [one for one in behind if one.name == selector.metric]
+    if not makers or _exists(prometheus, selector.metric or "", since, until):
+        return _explain(prometheus, selector, since, until)
+    rest = [one for one in behind if one not in makers]
+    lacks = [starved(prometheus, one.query, since=since, until=until, behind=rest) for one in makers]
+    lack = next((one for one in lacks if one is not None), None)
+    made = f"the recording rule {selector.metric} made nothing"
+    if lack is None:
+        return Starved(selector, "no-series", f"{made}, though its inputs exist")
+    return Starved(lack.selector, lack.stopped_at, f"{made}: {lack.reason}")
 
 
 def _exists(prometheus: Prometheus, selector: str, since: float, until: float) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from alerts.prometheus import Prometheus, Series
 from alerts.promql import quote
 
-_GAP = 2.5  # evaluations without a sample that end a spell; one or two may be missed
+GAP = 2.5  # evaluations without a sample that end a spell; one or two may be missed
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _resolved(fired: Sequence[Spell], until: float, interval: float) -> float | 
     if not fired:
         return None
     last = max(spell.last for spell in fired)
-    return last + interval if last + _GAP * interval < until else None
+    return last + interval if last + GAP * interval < until else None
 
 
 def _all_spells(series: Iterable[Series], interval: float) -> list[Spell]:
@@ -97,7 +97,7 @@ def _parts(points: Sequence[tuple[float, bool]], interval: float) -> list[list[t
     parts: list[list[tuple[float, bool]]] = []
     for moment, firing in points:
         before = parts[-1][-1] if parts else None
-        if before is None or moment - before[0] > _GAP * interval or (before[1] and not firing):
+        if before is None or moment - before[0] > GAP * interval or (before[1] and not firing):
             parts.append([])
         parts[-1].append((moment, firing))
     return parts

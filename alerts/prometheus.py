@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
@@ -73,8 +73,26 @@ class LoadedRule:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedRecord:
+    """A recording rule as Prometheus has loaded it; several may make series of one name. ``labels`` are added pairs."""
+
+    name: str
+    query: str
+    labels: tuple[tuple[str, str], ...]
+    health: Literal["ok", "err", "unknown"]
+    last_error: str
+    group: str
+    interval_ms: int
+
+    @property
+    def text(self) -> tuple[object, ...]:
+        """Everything that a user writes: it changes only if the rule does."""
+        return self.group, self.name, self.query, self.labels
+
+
+@dataclass(frozen=True, slots=True)
 class RuleGroup:
-    """A rule group; ``rules`` holds its alerting rules, ``records`` maps its recording rules to their expressions."""
+    """A rule group with its alerting rules and its recording rules."""
 
     name: str
     file: str
@@ -82,7 +100,7 @@ class RuleGroup:
     last_evaluation: float | None
     evaluation_seconds: float
     rules: tuple[LoadedRule, ...]
-    records: Mapping[str, str] = field(default_factory=dict)
+    records: tuple[LoadedRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +359,19 @@ def _group(data: Mapping[str, Any]) -> RuleGroup:
         last_evaluation=epoch(data.get("lastEvaluation")),
         evaluation_seconds=float(data.get("evaluationTime") or 0),
         rules=tuple(_rule(rule, data) for rule in rules if rule.get("type") == "alerting"),
-        records={rule["name"]: rule["query"] for rule in rules if rule.get("type") == "recording"},
+        records=tuple(_record(rule, data) for rule in rules if rule.get("type") == "recording"),
+    )
+
+
+def _record(data: Mapping[str, Any], group: Mapping[str, Any]) -> LoadedRecord:
+    return LoadedRecord(
+        name=data["name"],
+        query=data["query"],
+        labels=tuple(sorted((data.get("labels") or {}).items())),
+        health=data.get("health", "unknown"),
+        last_error=data.get("lastError", ""),
+        group=group["name"],
+        interval_ms=_ms(group.get("interval")),
     )
 
 

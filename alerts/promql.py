@@ -8,7 +8,7 @@ promql-parser 0.12 does the parsing. Its quirks end here: backtick strings are r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -140,24 +140,24 @@ def selectors(expression: str) -> tuple[Selector, ...]:
     return tuple(dict.fromkeys(selector_of(node) for node in nodes))
 
 
-def reach_ms(expression: str) -> int:
+def reach_ms(expression: str, below: Callable[[Selector], int] = lambda _: 0) -> int:
     """How far back the expression looks, in milliseconds: the longest sum of ranges and offsets down to a selector.
 
-    An instant selector reaches 0: its series' end is marked stale by the scrape that misses it.
+    An instant selector reaches 0: its series' end is marked stale by the scrape that misses it. ``below`` adds what is
+    behind a selector, as a recording rule is.
     """
-    return max(0, _reach(parse(expression)))
+    return max(0, _reach(parse(expression), below))
 
 
-def _reach(node: Any) -> int:
+def _reach(node: Any, below: Callable[[Selector], int]) -> int:
     match node:
-        case pp.MatrixSelector():
-            return milliseconds(node.range) + milliseconds(node.vector_selector.offset)
-        case pp.VectorSelector():
-            return milliseconds(node.offset)
+        case pp.MatrixSelector() | pp.VectorSelector():
+            selector = selector_of(node)
+            return selector.range_ms + selector.offset_ms + below(selector)
         case pp.SubqueryExpr():
-            return milliseconds(node.range) + milliseconds(node.offset) + _reach(node.expr)
+            return milliseconds(node.range) + milliseconds(node.offset) + _reach(node.expr, below)
         case _:
-            return max((_reach(child) for child in children(node)), default=0)
+            return max((_reach(child, below) for child in children(node)), default=0)
 
 
 def calls(node: Any) -> frozenset[str]:
@@ -198,9 +198,14 @@ def _comparisons(node: Any) -> Iterator[tuple[str, str, float]]:
     elif operator in _MIRRORED:
         left, right = constant(node.lhs), constant(node.rhs)
         if right is not None and left is None:
-            yield (node.lhs.prettify(), operator, right)
+            yield (one_line(node.lhs), operator, right)
         elif left is not None and right is None:
-            yield (node.rhs.prettify(), _MIRRORED[operator], left)
+            yield (one_line(node.rhs), _MIRRORED[operator], left)
+
+
+def one_line(node: Any) -> str:
+    """The text of a tree: ``prettify`` breaks long ones, and a string literal never holds a raw line break."""
+    return " ".join(line.strip() for line in node.prettify().splitlines())
 
 
 def constant(node: Any) -> float | None:

@@ -26,7 +26,8 @@ class AlertRule:
     """One alerting rule. ``interval_ms`` is the group's own interval, None where Prometheus's global one holds.
 
     ``source`` names where it comes from: ``namespace/name`` of a PrometheusRule, or a file. A group's labels are
-    merged into its rules.
+    merged into its rules. ``reach_ms`` and ``delay_ms`` are what the recording rules behind it make of its reach
+    (None: it has none) and add to its delay.
     """
 
     alert: str
@@ -39,6 +40,8 @@ class AlertRule:
     interval_ms: int | None = None
     source: str = ""
     place: Place | None = None
+    reach_ms: int | None = None
+    delay_ms: int = 0
 
     @property
     def severity(self) -> str:

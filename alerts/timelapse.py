@@ -14,7 +14,7 @@ from typing import Any
 
 import promql_parser as pp
 
-from alerts.promql import PromqlError, at_kind, matchers_of, milliseconds, parse, walk
+from alerts.promql import PromqlError, at_kind, matchers_of, milliseconds, one_line, parse, walk
 from alerts.rule import AlertRule
 from alerts.shape import PER_SECOND, IndivisibleError, divided, is_age, shape
 from alerts.unscalable import unscalable
@@ -77,7 +77,7 @@ def scale_expression(expression: str, k: int, name: str) -> str:
         if reason:
             raise ScalingRefused(name, reason, k)
         wanted = shape(tree, k)
-        text = _flat(pp.transform(tree, post_visit=lambda node: _scaled(node, k)))
+        text = one_line(pp.transform(tree, post_visit=lambda node: _scaled(node, k)))
         got = shape(parse(text))
     except (PromqlError, IndivisibleError) as error:
         raise ScalingRefused(name, str(error), k) from error
@@ -97,11 +97,6 @@ def durations(expression: str) -> tuple[int, ...]:
         elif isinstance(node, pp.SubqueryExpr):
             found += [milliseconds(node.range), milliseconds(node.step), milliseconds(node.offset)]
     return tuple(found)
-
-
-def _flat(tree: Any) -> str:
-    """The text on one line: ``prettify`` breaks long ones, and a string literal never holds a raw line break."""
-    return " ".join(line.strip() for line in tree.prettify().splitlines())
 
 
 def _scaled(node: Any, k: int) -> Any:

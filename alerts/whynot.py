@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from alerts.inputs import Starved, nearest, starved
 from alerts.life import Life
 from alerts.life import selector as selector_of_alert
-from alerts.prometheus import LoadedRule, Prometheus, PrometheusError, Series
+from alerts.prometheus import LoadedRecord, LoadedRule, Prometheus, PrometheusError, Series
 from alerts.promql import PromqlError, Selector, calls, comparisons, parse, reach_ms, selectors
+from alerts.recorded import behind
 from alerts.stopped import Stopped
 from drills.units import format_duration
 
@@ -49,7 +50,8 @@ class Birth:
 class Facts:
     """What `decide` rests on. ``rules`` are the loaded rules of the alert's name, ``names`` all loaded alerts.
 
-    ``k`` turns seconds to playbook time; ``seen_as`` are the labels with which the alert was active, if with others.
+    ``behind`` are the recording rules that the alert stands on; ``k`` turns seconds to playbook time; ``seen_as`` are
+    the labels with which the alert was active, if with others.
     """
 
     alert: str
@@ -61,6 +63,7 @@ class Facts:
     starved: Starved | None = None
     peaks: tuple[Peak, ...] = ()
     births: tuple[Birth, ...] = ()
+    behind: tuple[LoadedRecord, ...] = ()
     seen_as: tuple[Mapping[str, str], ...] = ()
     k: float = 1
 
@@ -74,8 +77,12 @@ def gather(
     since: float,
     until: float,
     k: float = 1,
+    written: str | None = None,
 ) -> Facts:
-    """Ask Prometheus for the facts about an alert that did not fire between two times. Raises PrometheusError."""
+    """Ask Prometheus for the facts about an alert that did not fire between two times. Raises PrometheusError.
+
+    ``written`` is the expression as its author wrote it, before time-lapse (None: it is not known).
+    """
     groups = prometheus.rules()
     rules = tuple(rule for group in groups for rule in group.rules if rule.name == alert)
     names = tuple(sorted({rule.name for group in groups for rule in group.rules}))
@@ -85,11 +92,13 @@ def gather(
         return facts
     rule = fitting[0]
     try:
+        records = behind(rule.query, [record for group in groups for record in group.records])
         return replace(
             facts,
-            starved=starved(prometheus, rule.query, since=since, until=until),
-            peaks=peaks(prometheus, rule, since, until),
-            births=_births(prometheus, rule.query, since, until),
+            behind=records,
+            starved=starved(prometheus, rule.query, since=since, until=until, behind=records),
+            peaks=as_written(peaks(prometheus, rule, since, until), written),
+            births=_births(prometheus, [rule.query, *(one.query for one in records)], since, until),
             seen_as=_seen_as(prometheus, alert, since, until),
         )
     except PromqlError:
@@ -137,6 +146,12 @@ def _rule_at_fault(facts: Facts) -> Stopped | None:
     broken = [rule for rule in fitting if rule.health == "err"]
     if broken:
         return Stopped("rule-error", f"evaluating {facts.alert} fails: {broken[0].last_error}")
+    below = next((one for one in facts.behind if one.health == "err"), None)
+    if below is not None:
+        return Stopped(
+            "rule-error",
+            f"evaluating the recording rule {below.name}, which {facts.alert} reads, fails: {below.last_error}",
+        )
     return None
 
 
@@ -237,6 +252,20 @@ def peaks(prometheus: Prometheus, rule: LoadedRule, since: float, until: float) 
     return tuple(found)
 
 
+def as_written(found: Sequence[Peak], written: str | None) -> tuple[Peak, ...]:
+    """The same with the author's text. The numbers stay: a scaled rule gives those of the playbook's time.
+
+    `alerts.timelapse` keeps the order of comparisons; where the texts do not belong together, they stay as they are.
+    """
+    try:
+        texts = [text for text, _, _ in comparisons(written or "")]
+    except PromqlError:
+        return tuple(found)
+    if len(texts) != len(found):
+        return tuple(found)
+    return tuple(replace(peak, text=text) for peak, text in zip(found, texts, strict=True))
+
+
 def _peak(text: str, operator: str, threshold: float, series: Sequence[Series]) -> Peak:
     best = min if operator in ("<", "<=") else max
     by_series = {_label_text(one.labels): best(value for _, value in one.points) for one in series if one.points}
@@ -252,12 +281,14 @@ def _label_text(labels: Mapping[str, str]) -> str:
     return "{" + ",".join(f"{key}={value}" for key, value in sorted(labels.items())) + "}"
 
 
-def _births(prometheus: Prometheus, expression: str, since: float, until: float) -> tuple[Birth, ...]:
-    if not calls(parse(expression)) & _COUNTING:
-        return ()
-    before = reach_ms(expression) / 1000
-    ranged = [selector for selector in selectors(expression) if selector.range_ms]
-    births = (_birth(prometheus, selector, since, until, before) for selector in ranged)
+def _births(prometheus: Prometheus, expressions: Sequence[str], since: float, until: float) -> tuple[Birth, ...]:
+    births = (
+        _birth(prometheus, selector, since, until, reach_ms(expression) / 1000)
+        for expression in expressions
+        if calls(parse(expression)) & _COUNTING
+        for selector in selectors(expression)
+        if selector.range_ms
+    )
     return tuple(birth for birth in births if birth is not None)
 
 

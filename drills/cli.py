@@ -22,10 +22,12 @@ from drills.errors import Aborted, DrillsError, InputError, WorldError
 if TYPE_CHECKING:
     from alerts.http_config import HttpConfig
     from drills.engine.events import Event
+    from drills.engine.run import Job
     from drills.engine.target import Target
     from drills.kube import Cluster
     from drills.lab.client import LabRequest
     from drills.playbook import Playbook
+    from drills.report.console import Console
 
 INTERNAL_ERROR = 3
 
@@ -134,27 +136,41 @@ def _request(options: dict[str, Any]) -> LabRequest:
 )
 def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **options: Any) -> int:
     """Run playbooks on the lab or on a cluster, and judge what came of it."""
-    from drills.engine import run as engine
-    from drills.engine.interrupt import Interrupt
-    from drills.engine.session import alone
-    from drills.engine.verdict import EXIT_STATUS, worst
     from drills.playbook import load
     from drills.publish import choose
-    from drills.publish.base import Publisher
-    from drills.report import files
     from drills.report.console import Console
-    from drills.report.logging import configure, log_event, log_results
+    from drills.report.logging import configure
 
     configure()
     _one_target(options)
     choose.check(options["publish"])
-    jobs = engine.select([(path, load(path)) for path in playbooks], only)
+    loaded = [(path, load(path)) for path in playbooks]
+    jobs: list[Job] = []
+
+    def prepare() -> None:  # loads the engine, which takes about as long as all before it
+        from drills.engine import run as engine
+        from drills.report import files  # noqa: F401 - needed at the end, and there is time now
+
+        jobs.extend(engine.select(loaded, only))
+
+    with Console() as console, _target(options, console.say, prepare) as target:
+        return _run(jobs, target, console, out, options)
+
+
+def _run(jobs: Sequence[Job], target: Target, console: Console, out: Path | None, options: dict[str, Any]) -> int:
+    from drills.engine import run as engine
+    from drills.engine.interrupt import Interrupt
+    from drills.engine.session import alone
+    from drills.engine.verdict import EXIT_STATUS, worst
+    from drills.publish import choose
+    from drills.publish.base import Publisher
+    from drills.report import files
+    from drills.report.logging import log_event, log_results
+
     folder = out or engine.default_out()
     watched = sys.stdout.isatty() and sys.stderr.isatty()  # the live view shows what the log would say
     results = []
     with (
-        Console() as console,
-        _target(options, console.say) as target,
         Interrupt(console.say) as interrupt,
         alone(
             target.cluster,
@@ -230,10 +246,12 @@ def _http_config(path: Path | None) -> HttpConfig:
 
 
 @contextmanager
-def _target(options: dict[str, Any], say: Callable[[str], None]) -> Iterator[Target]:
-    from drills.engine.target import Addresses, connect
-
+def _target(options: dict[str, Any], say: Callable[[str], None], prepare: Callable[[], None]) -> Iterator[Target]:
+    """Where to run; ``prepare`` is called before, or while a lab starts."""
     if not options["in_lab"]:
+        prepare()
+        from drills.engine.target import Addresses, connect
+
         addresses = Addresses(
             options["prometheus"],
             options["alertmanager"],
@@ -245,7 +263,9 @@ def _target(options: dict[str, Any], say: Callable[[str], None]) -> Iterator[Tar
         return
     from drills.lab import client
 
-    with client.held(_request(options), progress=say) as lab:
+    with client.held(_request(options), progress=say, meanwhile=prepare) as lab:
+        from drills.engine.target import Addresses, connect
+
         for note in lab.notes:
             say(note)
         addresses = Addresses(lab.prometheus, lab.alertmanager, lab.receiver)

@@ -7,16 +7,19 @@ ready, its identity number that of the workload it stands for, and every policy 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
-from drills.engine.result import PolicyInput, Recovery, RecoveryVerdict, SourceInput
+from drills.engine.realising import End, lacks, policy_input
+from drills.engine.result import ImageInput, PolicyInput, Recovery, RecoveryVerdict, SourceInput
 from drills.engine.target import Target
-from drills.engine.undo import of_drill_pod
+from drills.engine.undo import digest, of_drill_pod
 from drills.errors import DrillsError, WorldError
-from drills.kube import DrillPod, DrillPodSpec, Endpoint, KubeError, Made, Policy, ReplacedError
+from drills.kube import DrillPod, DrillPodSpec, Endpoint, KubeError, Made, ReplacedError, Service
+from drills.kube.pods import pod_manifest
+from drills.kube.realised import NodePolicies, node_policies
 from drills.playbook import ExistingPod, Playbook, Source
 from drills.playbook.model import From
 
@@ -35,6 +38,16 @@ class Actor:
     pod: str
     number: int | None
     made: Made | None = None  # None where the API's answer to its creation was lost, too
+
+
+@dataclass(frozen=True, slots=True)
+class Realised:
+    """What stands when the attack may begin. ``unasked``: what could not be asked, and why."""
+
+    policies: list[PolicyInput]
+    actors: list[SourceInput]
+    images: list[ImageInput]
+    unasked: list[str]
 
 
 class Actors:
@@ -73,10 +86,11 @@ class Actors:
         """The node on which the actor runs."""
         return self._pods[_key(source)].node
 
-    def realise(self) -> tuple[list[PolicyInput], list[SourceInput]]:
-        """Wait until every actor's endpoint is ready and every valid policy realised; WorldError if that does not come.
+    def realise(self, target: Service | None, concerned: Collection[str] | None) -> Realised:
+        """Wait until every valid policy is realised at both ends: the actors, and the pods behind a target.
 
-        Returns what an auditor wants to know of both.
+        ``concerned``: the namespaces whose policies may matter, None for all.
+        Returns what an auditor wants to know of them; WorldError if it does not come.
         """
         until = time.monotonic() + REALISED_SECONDS
         while True:
@@ -84,17 +98,65 @@ class Actors:
             endpoints = {
                 key: self._target.cluster.endpoint(one.namespace, one.pod) for key, one in self._actors.items()
             }
-            lacking = lacks(policies, endpoints)
+            ends = [
+                *(End(f"the drill pod of {key}", self._pods[key].node, one) for key, one in endpoints.items()),
+                *self._behind(target),
+            ]
+            nodes, unasked = self._ask_nodes({one.node for one in ends})
+            matter = [one for one in policies if concerned is None or (one.namespace or "") in concerned]
+            lacking = lacks(matter, ends, nodes)
             if lacking is None:
                 break
             if time.monotonic() > until or self._interrupt.stop.wait(LOOK_SECONDS):
                 raise WorldError(f"Cilium did not get ready for the drill within {REALISED_SECONDS:g} s: {lacking}")
         self._check_identities(endpoints)
-        return [_policy_input(one) for one in policies], [self._source_input(key) for key in self._actors]
+        return Realised(
+            policies=[policy_input(one, nodes) for one in policies],
+            actors=[self._source_input(key) for key in self._actors],
+            images=self._images(target),
+            unasked=unasked,
+        )
+
+    def _images(self, target: Service | None) -> list[ImageInput]:
+        """What the acting pods, those behind the target and Cilium's own run."""
+        cluster = self._target.cluster
+        pods = [(one.namespace, one.pod) for one in self._actors.values()]
+        if target is not None:
+            pods += [(target.namespace, one.pod) for one in target.backends if one.pod is not None]
+        found = [(f"{namespace}/{pod}", cluster.images(namespace, pod)) for namespace, pod in pods]
+        return [
+            ImageInput(image=image, image_id=known, pods=[pod])
+            for pod, images in (*found, *cluster.cilium_images().items())
+            for image, known in images.items()
+        ]
+
+    def _behind(self, target: Service | None) -> Iterator[End]:
+        """The pods behind a target; one on its node's network has no endpoint of its own, and no policy."""
+        for backend in () if target is None else target.backends:
+            if target is None or backend.pod is None:
+                continue
+            endpoint = self._target.cluster.endpoint(target.namespace, backend.pod)
+            if endpoint is not None:
+                yield End(f"{target.namespace}/{backend.pod}, behind the target,", backend.node or "", endpoint)
+
+    def _ask_nodes(self, names: Collection[str]) -> tuple[dict[str, NodePolicies], list[str]]:
+        """What the agents of these nodes say, and why some do not."""
+        found, unasked = {}, []
+        agents = {agent.node: agent for agent in self._target.cluster.agents()}
+        for name in sorted(names):
+            what = f"whether the policies are realised on {name or 'its node'}"
+            if name not in agents:
+                unasked.append(f"{what}: no agent runs there")
+                continue
+            try:
+                found[name] = node_policies(self._target.cluster, agents[name], self._interrupt.stop)
+            except WorldError as error:
+                unasked.append(f"{what}: {error}")
+        return found, unasked
 
     def policies(self) -> list[PolicyInput]:
         """Every policy as it stands now. Raises WorldError."""
-        return [_policy_input(one) for one in self._target.cluster.policies()]
+        return [policy_input(one, {}) for one in self._target.cluster.policies()]
 
     def remove(self) -> Recovery:
         """Delete every pod that was made here, and nothing else, and see it gone. ``seconds`` in playbook time."""
@@ -136,7 +198,10 @@ class Actors:
             lifetime=lifetime,
         )
         number = self._journal.change(
-            f"pod {spec.namespace}/{spec.name}", undo="delete it", how=of_drill_pod(spec.namespace, spec.name)
+            f"pod {spec.namespace}/{spec.name}",
+            undo="delete it",
+            after=digest(pod_manifest(spec)),
+            how=of_drill_pod(spec.namespace, spec.name),
         )
         # Known before it is made: if the answer is lost, what the API did is removed all the same.
         self._actors[key] = Actor(key, spec.namespace, spec.name, number)
@@ -183,31 +248,3 @@ def _key(source: From) -> str:
             return source.name
         case Source():
             return "-".join([source.namespace, *source.labels.values()])[:40].strip("-").lower()
-
-
-def lacks(policies: list[Policy], endpoints: dict[str, Endpoint | None]) -> str | None:
-    """What is not ready yet, in words; None if all is."""
-    for policy in policies:
-        if policy.valid is None:
-            return f"{policy.title} has not been validated yet"
-    wanted = max((revision for policy in policies if policy.valid for revision in policy.revisions.values()), default=0)
-    for key, endpoint in endpoints.items():
-        if endpoint is None or not endpoint.ready:
-            return f"the drill pod of {key} has no ready endpoint"
-        if endpoint.revision is not None and endpoint.revision < wanted:
-            return f"the endpoint of {key} has realised revision {endpoint.revision} of {wanted}"
-    return None
-
-
-def _policy_input(policy: Policy) -> PolicyInput:
-    return PolicyInput(
-        kind=policy.kind,
-        namespace=policy.namespace or "",
-        name=policy.name,
-        uid=policy.uid,
-        generation=policy.generation,
-        valid=policy.valid,
-        message=policy.message,
-        revisions=dict(policy.revisions),
-        sha256=policy.sha256,
-    )

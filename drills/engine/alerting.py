@@ -88,8 +88,10 @@ def _inputs(one: Expected, prometheus: Prometheus | None, period: Period) -> Inp
     sources, blind = one.sources, False
     if prometheus is not None and period.snapshots:
         until = prometheus.now()
-        sources, blind = lives.sources_since(prometheus, one.rule, sources, period.snapshots[0].at, until)
-    return Inputs(one.wanted.name, sources, one.rule.interval_ms / 1000, blind)
+        since = period.snapshots[0].at
+        sources, blind = lives.sources_since(prometheus, one.rule, one.behind, sources, (since, until))
+    records = frozenset(record.name for record in one.behind)
+    return Inputs(one.wanted.name, sources, one.rule.interval_ms / 1000, blind, records)
 
 
 def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, period: Period) -> AlertFacts:
@@ -110,7 +112,7 @@ def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, perio
         facts = replace(
             facts,
             gaps=lives.gaps(prometheus, one.rule, inputs.sources, found, period.snapshots, window),
-            flags=flags.of(prometheus, one.rule, seen, (began, until), fired=times.firing is not None),
+            flags=flags.of(prometheus, one.rule, one.behind, seen, (began, until), fired=times.firing is not None),
         )
     if times.firing is None:
         return replace(facts, stop=_why_not(one, found, (began, until), prometheus, period))
@@ -160,11 +162,18 @@ def _why_not(
     one: Expected, found: Life, window: tuple[float, float], prometheus: Prometheus, period: Period
 ) -> Stopped:
     began, until = window
-    error = lives.rule_error(period.snapshots, one.wanted, began)
+    error = lives.rule_error(period.snapshots, one.wanted, one.behind, began)
     if error is not None:
-        return Stopped("rule-error", f"evaluating {one.wanted.name} fails: {error}")
+        return Stopped("rule-error", error)
     gathered = whynot.gather(
-        prometheus, one.wanted.name, one.wanted.labels, found, since=began, until=until, k=period.time_lapse
+        prometheus,
+        one.wanted.name,
+        one.wanted.labels,
+        found,
+        since=began,
+        until=until,
+        k=period.time_lapse,
+        written=one.written,
     )
     return whynot.decide(gathered)
 
@@ -222,11 +231,17 @@ def judge_quietness(one: Expected, seen: Seen, sources: Sources, period: Period)
     except WorldError as error:
         inputs, noise, unread = _inputs(one, None, period), None, [str(error)]
     lacks = list(faults(period.snapshots, inputs)) or unread
-    if (missing := lives.quiet_lack(sources.prometheus, one.rule, one.wanted.name, seen.attack_began)) is not None:
+    if (broken := lives.rule_error(period.snapshots, one.wanted, one.behind, seen.attack_began)) is not None:
+        lacks.append(broken)
+    elif (missing := _quiet_lack(one, seen.attack_began, sources.prometheus)) is not None:
         lacks.append(missing)
     if noise is None and period.snapshots and period.snapshots[-1].active(one.wanted.name, {}):
         lacks.append(f"{one.wanted.name} is pending still, and may fire yet")
     return judge_quiet(one.wanted.name, _before(one, seen) or noise, "; ".join(lacks) or None)
+
+
+def _quiet_lack(one: Expected, began: float, prometheus: Prometheus) -> str | None:
+    return lives.quiet_lack(prometheus, one.rule, one.behind, one.wanted.name, began)
 
 
 def _before(one: Expected, seen: Seen) -> str | None:

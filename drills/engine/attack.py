@@ -20,7 +20,7 @@ from drills.errors import WorldError
 from drills.inject import dns
 from drills.inject.base import Attempt, Outcome, OutcomeKind
 from drills.inject.kinds import Kind, kind_of
-from drills.kube import Agent
+from drills.kube import Agent, Service
 from drills.playbook import Control, Denied, ProbeInjection
 
 WARM_UPS = 3  # control attempts before the baseline, until one succeeds
@@ -69,6 +69,11 @@ class Attack:
     def settles(self) -> float:
         """Wall seconds that it may take beyond that: none."""
         return 0.0
+
+    def target(self) -> Service | None:
+        """The Service that is attacked, with what stands behind it now; None for a name outside. Raises WorldError."""
+        self._look_up_target()
+        return self._seen.service
 
     def prepare(self, lifetime: float) -> None:
         """Nothing but the drill pods is needed."""

@@ -11,13 +11,20 @@ from contextlib import suppress
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
 from drills.engine.target import Target
-from drills.engine.undo import of_drill_pod
+from drills.engine.undo import digest, of_drill_pod
 from drills.errors import DrillsError, WorldError
 from drills.inject import plaintext
 from drills.inject.plaintext import CaptureEnd, Plaintext
 from drills.kube import DrillPodSpec
 from drills.kube.api import Obj
-from drills.kube.captures import Capture, Ends, configuration, create_capture_pod, wait_capture_pod
+from drills.kube.captures import (
+    Capture,
+    Ends,
+    capture_manifest,
+    configuration,
+    create_capture_pod,
+    wait_capture_pod,
+)
 from drills.kube.lease import NAMESPACE
 
 READY_SECONDS = 60.0  # on the wall: a real cluster may have to pull the image
@@ -40,7 +47,8 @@ class Captures:
             name = f"drill-capture-{node}-{self._run[-6:]}"
             spec = DrillPodSpec(self._run, drill, name, NAMESPACE, {}, lifetime=lifetime, node=node)
             what = f"pod {NAMESPACE}/{name}"
-            self._pods[node] = spec, self._journal.change(what, undo="delete it", how=of_drill_pod(NAMESPACE, name))
+            made, how = digest(capture_manifest(spec)), of_drill_pod(NAMESPACE, name)
+            self._pods[node] = spec, self._journal.change(what, undo="delete it", after=made, how=how)
             create_capture_pod(self._target.cluster, spec)
         until = time.monotonic() + READY_SECONDS
         for spec, _ in self._pods.values():

@@ -137,7 +137,9 @@ class DrillRun:
         self._phase("prepare", "drill pods")
         sources = [each.source for each in (self.injection, self.control) if not isinstance(each, WireguardInjection)]
         self._actors.bring(self.drill.name, sources, self._lifetime(limit))
-        self.seen.policies, self.seen.actors = self._actors.realise()
+        ready = self._actors.realise(self._attack.target(), self.seen.concerned)
+        self.seen.policies, self.seen.actors, self.seen.unasked = ready.policies, ready.actors, ready.unasked
+        self.seen.images = ready.images
         self._attack.prepare(self._lifetime(limit))
         self._context.journal.write("ready", drill=self.drill.name, actors=[one.pod for one in self.seen.actors])
 

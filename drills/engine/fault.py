@@ -74,6 +74,9 @@ class Fault:
         """How long it stands, on the wall."""
         return wall_seconds(self._injection, self._target.time_lapse)
 
+    def target(self) -> None:
+        """No pod is attacked."""
+
     def prepare(self, lifetime: float) -> None:
         """Its captures' pods. ``lifetime``: wall seconds that they may live at most."""
         self._captures.bring(self.name, self._wireguard.nodes(), lifetime)

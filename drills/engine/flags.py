@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from alerts.prometheus import LoadedRule, Prometheus, Series
-from alerts.promql import PromqlError, Selector, selectors
+from alerts.prometheus import LoadedRecord, LoadedRule, Prometheus, Series
+from alerts.promql import PromqlError, Selector
+from alerts.recorded import leaves
 from alerts.whynot import Peak, peaks
 from drills.engine.result import Flag
 from drills.engine.seen import Seen
@@ -50,7 +51,13 @@ def _near(larger: float, smaller: float) -> bool:
 
 
 def of(
-    prometheus: Prometheus, rule: LoadedRule, seen: Seen, period: tuple[float, float], *, fired: bool
+    prometheus: Prometheus,
+    rule: LoadedRule,
+    behind: Sequence[LoadedRecord],
+    seen: Seen,
+    period: tuple[float, float],
+    *,
+    fired: bool,
 ) -> tuple[Flag, ...]:
     """The flags of an alert that was judged over a period. Raises PrometheusError."""
     since, until = period
@@ -58,7 +65,7 @@ def of(
         found = crossings(
             peaks(prometheus, rule, since, until), peaks(prometheus, rule, since - 2 * rule.interval_ms / 1000, since)
         )
-        shared = share(prometheus, rule, seen, since) if fired and seen.fault is None else 1.0
+        shared = share(prometheus, rule, behind, seen, since) if fired and seen.fault is None else 1.0
     except PromqlError:
         return ()  # valid for Prometheus, unknown to the parser
     named: list[Flag] = []
@@ -91,12 +98,14 @@ def unattributed(found: Sequence[Crossing], shared: float | None) -> bool:
     return False
 
 
-def share(prometheus: Prometheus, rule: LoadedRule, seen: Seen, since: float) -> float | None:
+def share(
+    prometheus: Prometheus, rule: LoadedRule, behind: Sequence[LoadedRecord], seen: Seen, since: float
+) -> float | None:
     """Which part of what the rule's counters counted since ``since`` is this drill's; None if they did not move."""
     until = prometheus.now()
     moved = [
         (selector, _moved(prometheus.samples(str(selector), until, until - since + rule.interval_ms / 500), since))
-        for selector in selectors(rule.query)
+        for selector in leaves(rule.query, behind)
         if (selector.metric or "").endswith(COUNTERS)
     ]
     if not any(amount for _, amount in moved):

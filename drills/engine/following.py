@@ -6,10 +6,11 @@ All of it by the poll, and therefore a hint: verdicts take their times from Prom
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from alerts import bounds
-from alerts.prometheus import LoadedRule
+from alerts.life import GAP
+from alerts.prometheus import RuleGroup
 from drills.engine import preflight
 from drills.engine.events import Stage
 from drills.engine.interrupt import Interrupt
@@ -24,6 +25,7 @@ from drills.playbook import AlertExpectation, Drill
 Moved = Callable[[str, Stage], None]
 UNTOLD: tuple[Stage, ...] = ("firing", "at Alertmanager")  # where Alertmanager may hold an alert back
 
+SEEN_GONE = GAP - 0.75  # evaluations after a poll that found it gone: its last sample was at least one before
 FORGOTTEN_SECONDS = 1.0  # on the wall: Alertmanager drops an alert soon after its end
 
 
@@ -47,27 +49,38 @@ class Following:
 
     def know_rules(self) -> None:
         """Find the rule of every alert that the playbook names, and refuse times that could not work."""
-        rules = [rule for group in self._sources.prometheus.rules() for rule in group.rules]
+        groups, written = self._sources.prometheus.rules(), self._written()
         scrape_ms = self._sources.prometheus.config().scrape_interval_ms
         expected, quiet = [], []
         for spec in self._drill.expect.alerts:
-            one = self._expect(spec, Wanted(spec.name, spec.labels, spec.receiver), rules, scrape_ms)
+            one = self._expect(spec, Wanted(spec.name, spec.labels, spec.receiver), groups, scrape_ms)
             if one.watched is not None:
                 preflight.check_times(self._drill, spec, one.watched, self._target.time_lapse)
             expected.append(one)
         for name in self._drill.expect.quiet:
             spec = AlertExpectation.model_construct(name=name, labels={}, within=0.0)
-            quiet.append(self._expect(spec, Wanted(name, {}), rules, scrape_ms))
+            quiet.append(self._expect(spec, Wanted(name, {}), groups, scrape_ms))
+        for one in expected:
+            one.written = None if one.rule is None else written.get((one.rule.name, one.rule.group))
         self.expected, self.quiet = expected, quiet  # all or nothing: a half-known drill would be half judged
 
-    def _expect(self, spec: AlertExpectation, wanted: Wanted, rules: Sequence[LoadedRule], scrape_ms: int) -> Expected:
+    def _written(self) -> Mapping[tuple[str, str], str]:
+        try:
+            return self._target.cluster.rule_expressions()
+        except WorldError:
+            return {}  # a Prometheus whose rules are not in this cluster: they are shown as it has them
+
+    def _expect(self, spec: AlertExpectation, wanted: Wanted, groups: Sequence[RuleGroup], scrape_ms: int) -> Expected:
+        rules = [rule for group in groups for rule in group.rules]
         rule = preflight.rule_for(wanted.name, wanted.labels, rules)
+        behind = preflight.stands_on(rule, [record for group in groups for record in group.records])
         return Expected(
             spec=spec,
             wanted=wanted,
             rule=rule,
-            watched=None if rule is None else preflight.watched(rule, scrape_ms),
-            sources=series_sources(self._sources.prometheus, rule),
+            watched=None if rule is None else preflight.watched(rule, scrape_ms, behind),
+            behind=behind,
+            sources=series_sources(self._sources.prometheus, rule, behind),
             delivery=delivery_allowance(self._sources, wanted, rule),
         )
 
@@ -152,7 +165,7 @@ class Following:
 
         self._watch.wait(all_gone, until, self._interrupt.stop)
         margin = max(one.watched.timing.evaluation_of(one.watched.rule) for one in fired if one.watched) / 1000
-        self._interrupt.hurry.wait(3 * margin)  # so that the absence of samples is seen, too
+        self._interrupt.hurry.wait(SEEN_GONE * margin)  # so that the absence of samples is seen, too
 
     def _grace(self, one: Expected) -> float:
         """Wall seconds beyond ``within``: one scrape and two evaluations, and a second for the notification."""

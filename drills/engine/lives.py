@@ -10,9 +10,10 @@ from itertools import pairwise
 
 from alerts import life
 from alerts.inputs import starved
-from alerts.prometheus import LoadedRule, Prometheus
-from alerts.promql import PromqlError, selectors
+from alerts.prometheus import LoadedRecord, LoadedRule, Prometheus
+from alerts.promql import PromqlError
 from alerts.receiver import Notification
+from alerts.recorded import leaves
 from alerts.routing import longest_wait
 from drills.engine.detection import Times
 from drills.engine.events import Stage
@@ -20,6 +21,7 @@ from drills.engine.watch import Instance, Snapshot, Sources, carries
 from drills.errors import WorldError
 
 MISSED = 1.8  # intervals between two samples: one is missing
+SILENT = "it says no more"
 NOTHING: frozenset[Instance] = frozenset()
 
 
@@ -115,12 +117,16 @@ def times(
     return lived, found
 
 
-def series_sources(prometheus: Prometheus, rule: LoadedRule | None) -> frozenset[Instance]:
-    """The scrape targets that a rule's series come from (empty where it has none); WorldError if it cannot be asked."""
+def series_sources(
+    prometheus: Prometheus, rule: LoadedRule | None, behind: Sequence[LoadedRecord] = ()
+) -> frozenset[Instance]:
+    """The scrape targets that a rule's series come from (empty where it has none), through the recording rules that
+    it stands on; WorldError if it cannot be asked.
+    """
     if rule is None:
         return NOTHING
     found: set[Instance] = set()
-    for selector in selectors(rule.query):
+    for selector in leaves(rule.query, behind):
         for sample in prometheus.query(f"count by (job, instance) ({selector})"):
             if "instance" in sample.labels:
                 found.add((sample.labels.get("job", ""), sample.labels["instance"]))
@@ -128,13 +134,18 @@ def series_sources(prometheus: Prometheus, rule: LoadedRule | None) -> frozenset
 
 
 def sources_since(
-    prometheus: Prometheus, rule: LoadedRule, known: frozenset[Instance], since: float, until: float
+    prometheus: Prometheus,
+    rule: LoadedRule,
+    behind: Sequence[LoadedRecord],
+    known: frozenset[Instance],
+    period: tuple[float, float],
 ) -> tuple[frozenset[Instance], bool]:
     """The targets of a rule's series with those of the series that were born since, and whether some of its selectors
     never had any.
     """
+    since, until = period
     found, blind, window = set(known), False, max(1, round((until - since) * 1000))
-    for selector in selectors(rule.query):
+    for selector in leaves(rule.query, behind):
         samples = prometheus.query(f"count by (job, instance) (last_over_time({selector}[{window}ms]))", until)
         found |= {(one.labels.get("job", ""), one.labels["instance"]) for one in samples if "instance" in one.labels}
         blind = blind or not samples
@@ -155,16 +166,22 @@ def delivery_allowance(sources: Sources, wanted: Wanted, rule: LoadedRule | None
     return longest_wait(config, labels, sources.prometheus.now(), wanted.receiver)
 
 
-def rule_error(snapshots: Sequence[Snapshot], wanted: Wanted, since: float) -> str | None:
-    """What Prometheus said when it could not evaluate the rule at some time since ``since``."""
-    errors = (
-        rule.last_error or "it says no more"
-        for snapshot in snapshots
-        if snapshot.at >= since
-        for rule in snapshot.rules_named(wanted.name)
-        if rule.health == "err" and carries({**wanted.labels, **rule.labels}, wanted.labels)
-    )
-    return next(errors, None)
+def rule_error(
+    snapshots: Sequence[Snapshot], wanted: Wanted, behind: Sequence[LoadedRecord], since: float
+) -> str | None:
+    """What Prometheus said when it could not evaluate the rule, or one behind it, at some time since ``since``."""
+    names = {one.name for one in behind}
+    for snapshot in snapshots:
+        if snapshot.at < since:
+            continue
+        for rule in snapshot.rules_named(wanted.name):
+            if rule.health == "err" and carries({**wanted.labels, **rule.labels}, wanted.labels):
+                return f"evaluating {wanted.name} fails: {rule.last_error or SILENT}"
+        for record in snapshot.records:
+            if record.health == "err" and record.name in names:
+                read = f"the recording rule {record.name}, which {wanted.name} reads,"
+                return f"evaluating {read} fails: {record.last_error or SILENT}"
+    return None
 
 
 def gaps(
@@ -204,14 +221,19 @@ def _missed_scrapes(prometheus: Prometheus, sources: frozenset[Instance], since:
             yield " ".join(instance)
 
 
-def quiet_lack(prometheus: Prometheus, rule: LoadedRule | None, name: str, since: float) -> str | None:
+def quiet_lack(
+    prometheus: Prometheus, rule: LoadedRule | None, behind: Sequence[LoadedRecord], name: str, since: float
+) -> str | None:
     """Why an alert could not have fired since a time, so that its silence proves nothing; None if it could have."""
     if rule is None:
         return f"the rule {name} is not loaded"
     if rule.health != "ok":
         return f"the rule {name} is not healthy: {rule.last_error or rule.health}"
+    ill = next((one for one in behind if one.health != "ok"), None)
+    if ill is not None:
+        return f"the recording rule {ill.name}, which {name} reads, is not healthy: {ill.last_error or ill.health}"
     try:
-        lack = starved(prometheus, rule.query, since=since, until=prometheus.now())
+        lack = starved(prometheus, rule.query, since=since, until=prometheus.now(), behind=behind)
     except PromqlError:
         return None  # valid for Prometheus, unknown to the parser
     except WorldError as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alerts import bounds
 from alerts.bounds import Timing
-from alerts.prometheus import LoadedRule
+from alerts.prometheus import LoadedRecord, LoadedRule
+from alerts.promql import PromqlError
+from alerts.recorded import behind, looks_back
 from alerts.rule import AlertRule, rule_of_loaded
 from drills.engine.result import BoundSeconds
 from drills.engine.watch import Snapshot, carries
@@ -88,10 +90,22 @@ def rule_for(expectation_name: str, labels: Mapping[str, str], rules: Sequence[L
     return next(iter(exact or fitting or named), None)
 
 
-def watched(rule: LoadedRule, scrape_ms: int) -> Watched:
-    """A loaded rule with the intervals that it lives under."""
+def stands_on(rule: LoadedRule | None, records: Sequence[LoadedRecord]) -> tuple[LoadedRecord, ...]:
+    """The recording rules behind a loaded rule; none where only Prometheus itself can read it."""
+    try:
+        return () if rule is None else behind(rule.query, records)
+    except PromqlError:
+        return ()
+
+
+def watched(rule: LoadedRule, scrape_ms: int, records: Sequence[LoadedRecord] = ()) -> Watched:
+    """A loaded rule with the intervals that it lives under and the recording rules that it stands on."""
+    found = rule_of_loaded(rule)
+    if records:
+        back = looks_back(rule.query, records)
+        found = replace(found, reach_ms=back.reach_ms, delay_ms=back.delay_ms)
     return Watched(
-        rule=rule_of_loaded(rule),
+        rule=found,
         timing=Timing(scrape_ms=scrape_ms, evaluation_ms=rule.interval_ms),
     )
 

@@ -1,6 +1,6 @@
 """What an auditor asks for: versions, inputs by hash, who, every change with its undo, whose clock.
 
-Gathered once, at the end of a run. What cannot be asked any more is left out, and named under ``unknown``.
+Gathered once, at the end of a run. What cannot be asked any more is left out, and named under ``notJudged``.
 """
 
 from __future__ import annotations
@@ -9,22 +9,34 @@ import getpass
 import hashlib
 import os
 import platform
-import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-import drills
+from alerts.alertmanager import Alertmanager
+from alerts.prometheus import Prometheus
+from drills.engine import unjudged, versions
 from drills.engine.drill import DrillRun
 from drills.engine.journal import Journal
-from drills.engine.result import Clock, Drill, Inputs, PolicyInput, Provenance, RuleInput, TargetInput
+from drills.engine.result import (
+    Clock,
+    Drill,
+    ImageInput,
+    Inputs,
+    PolicyInput,
+    Provenance,
+    ReplicaInput,
+    RuleInput,
+    TargetInput,
+)
 from drills.engine.seen import Seen
 from drills.engine.target import Target
 from drills.engine.watch import POLL_SECONDS, Sources, Watch
 from drills.errors import WorldError
 from drills.inject.kinds import kind_of
+from drills.kube import Service
 from drills.playbook import WireguardInjection
 
 GAP = 4 * POLL_SECONDS  # between two polls: longer ones are told
@@ -43,8 +55,12 @@ def gather(
     """Everything; the journal is complete by now, so that its hash holds."""
     sources = target.sources()
     seen = [one.seen for one in runs]
+    unasked = {one.drill.name: one.seen.unasked for one in runs}
+    known, lacking = versions.ask(target, sources, sorted({actor.node for one in seen for actor in one.actors}))
     return Provenance(
-        versions=_versions(target, sources),
+        versions=known,
+        images=_images(seen),
+        replicas=_replicas(target, sources),
         inputs=Inputs(
             playbook=hashlib.sha256(playbook.read_bytes()).hexdigest(),
             policies=_unique(policy for one in seen for policy in one.policies),
@@ -64,8 +80,9 @@ def gather(
         ),
         journal=journal.digest(),
         not_judged=[
-            *(one.lack for one in seen if one.lack is not None),
-            *(f"{drill.name}: {reason}" for drill in found for reason in drill.reasons if "not judged" in reason),
+            *(text for drill in found for text in unjudged.of(drill)),
+            *(f"{name}: {text}" for name, texts in unasked.items() for text in texts),
+            *lacking,
         ],
     )
 
@@ -80,20 +97,6 @@ def offset(sources: Sources) -> float | None:
         return None
 
 
-def _versions(target: Target, sources: Sources) -> dict[str, str]:
-    found = {"drills": drills.__version__, "python": platform.python_version(), "kernel": platform.release()}
-    if commit := _commit():
-        found["commit"] = commit
-    asked: list[tuple[str, Callable[[], str]]] = [
-        ("kubernetes", target.cluster.version),
-        ("cilium", target.cluster.cilium_version),
-        ("prometheus", lambda: sources.prometheus.buildinfo().version),
-    ]
-    if sources.alertmanager is not None:
-        asked.append(("alertmanager", lambda: sources.alertmanager.status().version if sources.alertmanager else ""))
-    return found | _ask(asked)
-
-
 def _ask(questions: Iterable[tuple[str, Callable[[], str]]]) -> dict[str, str]:
     found = {}
     for name, question in questions:
@@ -104,32 +107,65 @@ def _ask(questions: Iterable[tuple[str, Callable[[], str]]]) -> dict[str, str]:
     return found
 
 
-def _commit() -> str | None:
-    """The commit of a checkout that this package runs from; None for an installed one."""
-    root = Path(drills.__file__).parents[1]
-    if not (root / ".git").exists():
-        return None
+def _replicas(target: Target, sources: Sources) -> list[ReplicaInput]:
+    """Who was asked about alerts, and which process answered; one that no longer does has neither version nor start."""
+    found = [_prometheus(sources.prometheus)]
+    if sources.alertmanager is not None:
+        found.append(_alertmanager(sources.alertmanager))
+    if target.addresses.receiver is not None:
+        found.append(ReplicaInput(kind="receiver", url=target.addresses.receiver))
+    return found
+
+
+def _prometheus(asked: Prometheus) -> ReplicaInput:
+    url = asked.url
     try:
-        done = subprocess.run(
-            ["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=40"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
+        build, runtime = asked.buildinfo(), asked.runtimeinfo()
+    except WorldError:
+        return ReplicaInput(kind="prometheus", url=url)
+    started = datetime.fromtimestamp(runtime.start_time, tz=UTC)
+    return ReplicaInput(kind="prometheus", url=url, version=build.version, revision=build.revision, started_at=started)
+
+
+def _alertmanager(asked: Alertmanager) -> ReplicaInput:
+    try:
+        status = asked.status()
+    except WorldError:
+        return ReplicaInput(kind="alertmanager", url=asked.url)
+    started = datetime.fromtimestamp(status.started_at, tz=UTC)
+    return ReplicaInput(kind="alertmanager", url=asked.url, version=status.version, started_at=started)
+
+
+def _images(seen: Sequence[Seen]) -> list[ImageInput]:
+    """Every image once, with the pods that ran it."""
+    pods: dict[tuple[str, str], set[str]] = {}
+    for one in seen:
+        for image in one.images:
+            pods.setdefault((image.image, image.image_id), set()).update(image.pods)
+    return [ImageInput(image=image, image_id=known, pods=sorted(of)) for (image, known), of in sorted(pods.items())]
 
 
 def _rules(target: Target, watch: Watch, runs: Sequence[DrillRun]) -> list[RuleInput]:
-    """Every rule that a drill names: as its author wrote it, and as Prometheus evaluated it."""
-    names = {one.wanted.name for run in runs for one in (*run.expected, *run.quiet)}
+    """Every rule that a drill names, and every recording rule behind one: as its author wrote it, and as Prometheus
+    evaluated it.
+    """
+    named = [one for run in runs for one in (*run.expected, *run.quiet)]
+    names = {one.wanted.name for one in named}
     try:
-        originals = target.cluster.alert_expressions()
+        originals = target.cluster.rule_expressions()
     except WorldError:
         originals = {}
-    return [
+    records = dict.fromkeys(record for one in named for record in one.behind)
+    recorded = [
+        RuleInput(
+            name=record.name,
+            original=originals.get((record.name, record.group)),
+            evaluated=record.query,
+            sha256=hashlib.sha256(repr(record.text).encode()).hexdigest(),
+        )
+        for record in records
+    ]
+    return recorded + [
         RuleInput(
             name=rule.name,
             original=originals.get((rule.name, rule.group)),
@@ -147,12 +183,17 @@ def _targets(target: Target, runs: Sequence[DrillRun]) -> list[TargetInput]:
     """Where the attacks and controls went: a Service with what is behind it, or a name outside."""
     tried = [each for run in runs for each in (run.injection, run.control)]
     kinds = {kind.host: kind for kind in (kind_of(each) for each in tried if not isinstance(each, WireguardInjection))}
-    return [_target(target, host, kind.service) for host, kind in kinds.items()]
+    attacked = {(one.namespace, one.name): one for run in runs if (one := run.seen.service) is not None}
+    return [_target(target, host, kind.service, attacked) for host, kind in kinds.items()]
 
 
-def _target(target: Target, host: str, named: tuple[str, str] | None) -> TargetInput:
+def _target(
+    target: Target, host: str, named: tuple[str, str] | None, attacked: Mapping[tuple[str, str], Service]
+) -> TargetInput:
+    """As it stood when it was attacked; one that only a control went to, as it stands now."""
+    service = None if named is None else attacked.get(named)
     try:
-        service = None if named is None else target.cluster.service(*named)
+        service = target.cluster.service(*named) if service is None and named is not None else service
     except WorldError:
         service = None
     if service is None:

@@ -227,6 +227,24 @@ class TargetInput(Model):
     backends: list[str] = Field(default_factory=list)  # pod, node, address
 
 
+class ImageInput(Model):
+    """An image that took part, by what the kubelet says it is (``imageID``, a digest on a cluster), and where."""
+
+    image: str
+    image_id: str
+    pods: list[str]
+
+
+class ReplicaInput(Model):
+    """Somebody who was asked about alerts; version and start are of the process that answered at the end."""
+
+    kind: Literal["prometheus", "alertmanager", "receiver"]
+    url: str
+    version: str | None = None
+    revision: str | None = None
+    started_at: Instant | None = None
+
+
 class Inputs(Model):
     """What the verdict rests on, by hash."""
 
@@ -250,7 +268,9 @@ class Clock(Model):
 class Provenance(Model):
     """What an auditor asks for."""
 
-    versions: dict[str, str] = Field(default_factory=dict)
+    versions: dict[str, str | None] = Field(default_factory=dict)  # None: nobody told; why is under not_judged
+    images: list[ImageInput] = Field(default_factory=list)
+    replicas: list[ReplicaInput] = Field(default_factory=list)
     inputs: Inputs = Field(default_factory=Inputs)
     actor: dict[str, str] = Field(default_factory=dict)
     changes: list[Change] = Field(default_factory=list)

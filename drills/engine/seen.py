@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from alerts.prometheus import LoadedRule
+from alerts.prometheus import LoadedRecord, LoadedRule
 from drills.engine.attempts import Classified
 from drills.engine.evidence import Reading
 from drills.engine.lives import NOTHING, Wanted
 from drills.engine.preflight import Watched
 from drills.engine.recovery import Undone
-from drills.engine.result import FlowEvidence, PolicyInput, Recovery, SourceInput
+from drills.engine.result import FlowEvidence, ImageInput, PolicyInput, Recovery, SourceInput
 from drills.engine.watch import Instance
 from drills.inject.plaintext import Plaintext
 from drills.inject.wireguard import Effect
@@ -26,6 +26,8 @@ class Expected:
     wanted: Wanted
     rule: LoadedRule | None
     watched: Watched | None
+    written: str | None = None  # its expression as its author wrote it; None where nobody has it
+    behind: tuple[LoadedRecord, ...] = ()  # the recording rules that it stands on
     sources: frozenset[Instance] = NOTHING
     delivery: float | None = 0.0  # wall seconds that Alertmanager may hold the alert back; None: it did not say
 
@@ -74,6 +76,8 @@ class Seen:
     concerned: frozenset[str] | None = None  # namespaces ("" for the cluster) whose policies may matter; None: all
     not_enforcing: tuple[str, ...] = ()  # pods behind the target that no policy guards, and endpoints in audit mode
     actors: list[SourceInput] = field(default_factory=list)
+    images: list[ImageInput] = field(default_factory=list)
+    unasked: list[str] = field(default_factory=list)  # what the record lacks because nobody could be asked, and why
     recovery: Recovery | None = None
     fault: FaultSeen | None = None  # of a drill that makes one; None for all others
     lack: str | None = None  # why the attack could not be judged, or was not made at all

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from alerts.alertmanager import Alertmanager, Deliveries, ManagedAlert
-from alerts.prometheus import ActiveAlert, LoadedRule, Prometheus, RuntimeInfo
+from alerts.prometheus import ActiveAlert, LoadedRecord, LoadedRule, Prometheus, RuleGroup, RuntimeInfo
 from alerts.receiver import Notification, Receiver
 from drills.errors import WorldError
 
@@ -54,6 +54,7 @@ class Snapshot:
 
     at: float
     rules: tuple[LoadedRule, ...] = ()
+    records: tuple[LoadedRecord, ...] = ()
     up: Mapping[Instance, bool] = field(default_factory=dict)
     clock: ClockReading | None = None
     process: RuntimeInfo | None = None
@@ -173,12 +174,13 @@ def take(sources: Sources, abort_when: tuple[str, ...] = ()) -> Snapshot:
     none_notified: tuple[Notification, ...] = ()
     none_delivered: tuple[Deliveries, ...] = ()
     nothing_up: tuple[dict[Instance, bool], ClockReading | None] = ({}, None)
-    no_rules: tuple[LoadedRule, ...] = ()
-    rules = ask("prometheus", lambda: tuple(rule for group in prometheus.rules() for rule in group.rules), no_rules)
+    no_groups: tuple[RuleGroup, ...] = ()
+    groups = ask("prometheus", prometheus.rules, no_groups)
     up, clock = ask("prometheus", lambda: _up(prometheus), nothing_up)
     return Snapshot(
         at=at,
-        rules=rules,
+        rules=tuple(rule for group in groups for rule in group.rules),
+        records=tuple(record for group in groups for record in group.records),
         up=up,
         clock=clock,
         process=ask("prometheus", prometheus.runtimeinfo, None),
@@ -201,14 +203,16 @@ def _up(prometheus: Prometheus) -> tuple[dict[Instance, bool], ClockReading | No
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What an alert stands on. ``rule`` is its name (None: no rule was loaded), ``sources`` are the targets that its
-    series come from; ``blind`` says that some of its series never existed, so that any target might have had them.
+    """What an alert stands on. ``rule`` is its name (None: no rule was loaded), ``records`` name the recording rules
+    that it reads, ``sources`` are the targets that its series come from; ``blind`` says that some of its series never
+    existed, so that any target might have had them.
     """
 
     rule: str | None
     sources: frozenset[Instance]
     interval: float  # of its evaluation, wall seconds
     blind: bool = False
+    records: frozenset[str] = frozenset()
 
     @property
     def patience(self) -> float:
@@ -226,7 +230,7 @@ def faults(snapshots: tuple[Snapshot, ...], inputs: Inputs) -> tuple[str, ...]:
     down = sorted(f"{job} {instance}" for job, instance in _down(answered, inputs))
     if down:
         found.append(f"scrape target down during the drill: {', '.join(down)}")
-    found += _changes(answered, inputs.rule)
+    found += _changes(answered, inputs)
     return tuple(found)
 
 
@@ -248,13 +252,23 @@ def _down(answered: list[Snapshot], inputs: Inputs) -> set[Instance]:
     return down
 
 
-def _changes(answered: list[Snapshot], rule: str | None) -> list[str]:
-    if rule is None:
+def _changes(answered: list[Snapshot], inputs: Inputs) -> list[str]:
+    if inputs.rule is None:
         return []
-    texts = {_text(one, rule) for one in answered}
-    if frozenset() in texts and len(texts) > 1:
-        return [f"the rule {rule} was not loaded all the time during the drill"]
-    return [f"the rule {rule} was changed during the drill"] if len(texts) > 1 else []
+    texts = {f"the rule {inputs.rule}": {_text(one, inputs.rule) for one in answered}}
+    for name in sorted(inputs.records):
+        texts[f"the recording rule {name}, which {inputs.rule} reads,"] = {_recorded(one, name) for one in answered}
+    return [_change(what, found) for what, found in texts.items() if len(found) > 1]
+
+
+def _change(what: str, texts: set[frozenset[tuple[object, ...]]]) -> str:
+    if frozenset() in texts:
+        return f"{what} was not loaded all the time during the drill"
+    return f"{what} was changed during the drill"
+
+
+def _recorded(snapshot: Snapshot, name: str) -> frozenset[tuple[object, ...]]:
+    return frozenset(one.text for one in snapshot.records if one.name == name)
 
 
 def _silences(snapshots: tuple[Snapshot, ...], patience: float) -> list[str]:

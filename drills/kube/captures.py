@@ -29,7 +29,7 @@ class Ends:
     target: str
 
 
-def capture_manifest(spec: DrillPodSpec, owner_uid: str) -> Obj:
+def capture_manifest(spec: DrillPodSpec, owner_uid: str = "") -> Obj:
     """A drill pod on the node's network that may read its packets, and nothing more.
 
     Its namespace must admit privileged pods (Pod Security): host network and CAP_NET_RAW. Root, since a capability that

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,10 +15,11 @@ from drills.cilium.flow import Flow, FlowError, parse_all
 from drills.errors import WorldError
 from drills.kube.api import Obj, custom
 from drills.kube.exec import ExecApi
-from drills.kube.pods import RUN, PodApi
+from drills.kube.pods import RUN, PodApi, images_of
 
 GROUP, VERSION = "cilium.io", "v2"
 AGENTS = ("kube-system", {"k8s-app": "cilium"}, "cilium-agent")  # namespace, labels, container
+ENVOY = ("kube-system", {"k8s-app": "cilium-envoy"}, "cilium-envoy")
 _KINDS = {
     "CiliumNetworkPolicy": "ciliumnetworkpolicies",
     "CiliumClusterwideNetworkPolicy": "ciliumclusterwidenetworkpolicies",
@@ -139,12 +140,31 @@ class CiliumApi(ExecApi, PodApi):
 
     def cilium_version(self) -> str:
         """The tag of the agents' image, such as ``v1.18.2``; several where they differ, empty where there are none."""
-        namespace, labels, name = AGENTS
+        return self._tags(AGENTS)
+
+    def envoy_version(self, nodes: Collection[str]) -> str:
+        """Of the L7 proxy, such as ``v1.34.4-...``: the tag of its own DaemonSet's image (the default from Cilium 1.16
+        on); where it runs inside the agents, what those of ``nodes`` say (all if empty). WorldError if they do not.
+        """
+        if tags := self._tags(ENVOY):
+            return tags
+        agents = self.agents()
+        asked = [agent for agent in agents if agent.node in nodes] or agents
+        told = {_version_in(" ".join(self.agent_run(agent, ["cilium-envoy", "--version"]))) for agent in asked}
+        return ", ".join(sorted(told))
+
+    def cilium_images(self) -> dict[str, dict[str, str]]:
+        """The images of the agents and of their Envoys, by pod."""
+        pods = [pod for namespace, labels, _ in (AGENTS, ENVOY) for pod in self.pods(namespace, labels)]
+        return {f"{pod['metadata']['namespace']}/{pod['metadata']['name']}": images_of(pod) for pod in pods}
+
+    def _tags(self, container: tuple[str, dict[str, str], str]) -> str:
+        namespace, labels, name = container
         images = {
-            container["image"].partition("@")[0].rpartition(":")[2]
+            each["image"].partition("@")[0].rpartition(":")[2]
             for pod in self.pods(namespace, labels)
-            for container in pod["spec"]["containers"]
-            if container["name"] == name
+            for each in pod["spec"]["containers"]
+            if each["name"] == name
         }
         return ", ".join(sorted(images))
 
@@ -207,6 +227,12 @@ class CiliumApi(ExecApi, PodApi):
         first = parse_all(self.agent_run(agent, ["hubble", "observe", "-o", "jsonpb", "--first", "1"], repeatable=True))
         oldest = next((each.flow.time for each in first if each.flow is not None), None)
         return oldest is None or oldest.timestamp() > since
+
+
+def _version_in(text: str) -> str:
+    """Envoy's ``version: COMMIT/1.34.4/Clean/RELEASE/BoringSSL`` (source/common/version), else all it said."""
+    found = re.search(r"version: [^/\s]*/([^/\s]+)/", text)
+    return found[1] if found else text.strip()
 
 
 def _restarts(pod: Obj) -> int:

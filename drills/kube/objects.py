@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from drills.errors import WorldError
@@ -69,6 +69,13 @@ class ObjectApi(Api):
         """The API's version, such as ``v1.34.1``."""
         return str(self.call("tell its version", "GET", "/version").get("gitVersion", ""))
 
+    def kernels(self, nodes: Collection[str]) -> str:
+        """The kernels of these nodes (of all if empty), such as ``6.18.0``; several where they differ."""
+        items = self.call("list nodes", "GET", core("nodes"))["items"]
+        infos = {each["metadata"]["name"]: (each.get("status") or {}).get("nodeInfo") or {} for each in items}
+        wanted = [info for name, info in infos.items() if not nodes or name in nodes]
+        return ", ".join(sorted({str(info["kernelVersion"]) for info in wanted if info.get("kernelVersion")}))
+
     def uid(self) -> str:
         """What tells this cluster from any other: the uid of its namespace kube-system."""
         return str(
@@ -93,16 +100,18 @@ class ObjectApi(Api):
             raise WorldError(f"There is no Secret {name} with the key {key}, which the playbook takes a password from.")
         return base64.b64decode(str(found["data"][key])).decode()
 
-    def alert_expressions(self) -> dict[tuple[str, str], str]:
-        """Expressions of alerts by alert and group, as the PrometheusRule objects have them; empty without the CRD."""
+    def rule_expressions(self) -> dict[tuple[str, str], str]:
+        """Expressions of alerting and recording rules by name and group, as the PrometheusRule objects have them; empty
+        without the CRD.
+        """
         path = custom("monitoring.coreos.com", "v1", "prometheusrules")
         found = self.find("list PrometheusRules", "GET", path)
         return {
-            (rule["alert"], group["name"]): str(rule["expr"])
+            (name, group["name"]): str(rule["expr"])
             for item in (found or {"items": ()})["items"]
             for group in item.get("spec", {}).get("groups") or ()
             for rule in group.get("rules") or ()
-            if "alert" in rule and "expr" in rule
+            if (name := rule.get("alert") or rule.get("record")) and "expr" in rule
         }
 
 

@@ -69,8 +69,8 @@ class DrillPod:
     labels: Mapping[str, str]
 
 
-def pod_manifest(spec: DrillPodSpec, owner_uid: str) -> Obj:
-    """The pod, as Pod Security ``restricted`` allows it."""
+def pod_manifest(spec: DrillPodSpec, owner_uid: str = "") -> Obj:
+    """The pod, as Pod Security ``restricted`` allows it; its owner's uid is known when that has been made."""
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": spec.name, "uid": owner_uid, "controller": True}
     pod: Obj = {
         "restartPolicy": "Never",
@@ -200,6 +200,11 @@ class PodApi(Api):
         items: list[Obj] = self.call(f"list pods in {namespace}", "GET", core("pods", namespace), query=query)["items"]
         return items
 
+    def images(self, namespace: str, name: str) -> dict[str, str]:
+        """The images of a pod's containers, each with what the kubelet says it is; empty for a pod that is gone."""
+        pod = self.find(f"read pod {namespace}/{name}", "GET", core("pods", namespace, name))
+        return {} if pod is None else images_of(pod)
+
     def _delete_owner(self, namespace: str, name: str, uid: str | None) -> None:
         """``uid`` None: whichever has the name. One that somebody put in its place is left alone."""
         path = core("configmaps", namespace, name)
@@ -211,6 +216,15 @@ class PodApi(Api):
         except KubeError as error:
             if error.status != CONFLICT:
                 raise
+
+
+def images_of(pod: Obj) -> dict[str, str]:
+    """``imageID`` by image, of every container that has run (CRI's ImageStatus: a digest, or the runtime's own id)."""
+    return {
+        str(each["image"]): str(each["imageID"])
+        for each in (pod.get("status") or {}).get("containerStatuses") or ()
+        if each.get("imageID")
+    }
 
 
 _ENDED = ("Failed", "Succeeded")

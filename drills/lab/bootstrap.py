@@ -56,7 +56,12 @@ def _node(name: str) -> Obj:
         "capacity": capacity,
         "allocatable": capacity,
         "conditions": conditions,
-        "nodeInfo": {"kubeletVersion": KUBELET_VERSION, "operatingSystem": "linux", "architecture": _architecture()},
+        "nodeInfo": {
+            "kubeletVersion": KUBELET_VERSION,
+            "operatingSystem": "linux",
+            "architecture": _architecture(),
+            "kernelVersion": platform.release(),
+        },
     }
     node = {"podCIDR": cidr, "podCIDRs": [cidr]}
     return _object("v1", "Node", name, None, labels=labels, spec=node, status=status)

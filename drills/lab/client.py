@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -72,6 +72,10 @@ def _silent(_: str) -> None:
     """Progress that nobody wants to hear of."""
 
 
+def _nothing() -> None:
+    """Nothing else is to be done while a lab starts."""
+
+
 def up(request: LabRequest, *, environment: Mapping[str, str] = os.environ, progress: Progress = _silent) -> LabStatus:
     """A lab that outlives its starter; one that is up already will do if it is what was asked for.
 
@@ -80,21 +84,30 @@ def up(request: LabRequest, *, environment: Mapping[str, str] = os.environ, prog
     existing = status(environment)
     if existing is not None:
         return _suitable(existing, request)
-    started, found = _start(request, environment, progress)
+    started, found = _start(request, environment, progress, _nothing)
     started.detach()
     return found
 
 
 @contextmanager
 def held(
-    request: LabRequest, *, environment: Mapping[str, str] = os.environ, progress: Progress = _silent
+    request: LabRequest,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    progress: Progress = _silent,
+    meanwhile: Callable[[], None] = _nothing,
 ) -> Iterator[LabStatus]:
-    """The lab that is up, left up afterwards; or else a new one that ends with this block, or with this process."""
+    """The lab that is up, left up afterwards; or else a new one that ends with this block, or with this process.
+
+    ``meanwhile`` is called once, while a new lab starts: what takes its time anyway should not be waited for twice.
+    """
     existing = status(environment)
     if existing is not None:
-        yield _suitable(existing, request)
+        found = _suitable(existing, request)
+        meanwhile()
+        yield found
         return
-    started, found = _start(request, environment, progress)
+    started, found = _start(request, environment, progress, meanwhile)
     try:
         yield found
     finally:
@@ -171,7 +184,9 @@ def _suitable(found: LabStatus, request: LabRequest) -> LabStatus:
     return found
 
 
-def _start(request: LabRequest, environment: Mapping[str, str], progress: Progress) -> tuple[Started, LabStatus]:
+def _start(
+    request: LabRequest, environment: Mapping[str, str], progress: Progress, meanwhile: Callable[[], None]
+) -> tuple[Started, LabStatus]:
     state = _state(environment)
     settings = LabSettings(
         name=state.path.name,
@@ -188,7 +203,7 @@ def _start(request: LabRequest, environment: Mapping[str, str], progress: Progre
     if lock is None:
         raise WorldError(f"The lab {settings.name!r} is just being started by another process.")
     try:
-        started = launcher.start(settings, state, lock, progress)
+        started = launcher.start(settings, state, lock, progress, meanwhile)
     except BaseException:
         state.clean(keep_logs=True)
         raise

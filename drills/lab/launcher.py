@@ -58,11 +58,14 @@ class Started:
         self.process.returncode = 0  # not ours to wait for any more: Popen would complain that it still runs
 
 
-def start(settings: LabSettings, state: StateDir, lock: int, progress: Progress) -> Started:
+def start(
+    settings: LabSettings, state: StateDir, lock: int, progress: Progress, meanwhile: Callable[[], None] = lambda: None
+) -> Started:
     """Start a lab and wait until it is ready; on any failure, Ctrl-C included, nothing of it is left.
 
-    ``lock`` is the locked descriptor of the state directory: the lab inherits it, and it is closed here.
-    WorldError or InputError with the lab's own reason if it does not come up.
+    ``meanwhile`` is called once while it starts; what it raises is such a failure. ``lock`` is the locked descriptor of
+    the state directory: the lab inherits it, and it is closed here. WorldError or InputError with the lab's own reason
+    if it does not come up.
     """
     with ExitStack() as stack:
         stack.callback(os.close, lock)
@@ -86,6 +89,7 @@ def start(settings: LabSettings, state: StateDir, lock: int, progress: Progress)
         )
     try:
         ours.sendall(handover.to_json().encode() + b"\n")
+        meanwhile()
         ready = _await_ready(ours, state, progress)
     except BaseException as error:
         ours.close()

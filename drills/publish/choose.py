@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from drills.errors import InputError
-from drills.kube import Cluster
-from drills.publish.base import Publication
-from drills.publish.cluster import ConfigMap, Events
-from drills.publish.grafana import Grafana
+
+if TYPE_CHECKING:
+    import threading
+
+    from drills.kube import Cluster
+    from drills.publish.base import Publication
 
 KNOWN = "events, configmap, pushgateway=URL, scrape=HOST:PORT, grafana=URL"
 
@@ -33,19 +35,22 @@ def check(chosen: Sequence[str]) -> None:
 
 
 def _publication(chosen: str, cluster: Cluster, stop: threading.Event) -> Publication:
+    """Each imports what it needs only where it is wanted."""
+    from drills.publish import cluster as own  # noqa: PLC0415
+    from drills.publish.grafana import Grafana  # noqa: PLC0415
+
     kind, _, value = chosen.partition("=")
     match kind:
         case "events":
-            return Events(cluster)
+            return own.Events(cluster)
         case "configmap":
-            return ConfigMap(cluster)
+            return own.ConfigMap(cluster)
         case "grafana":
             return Grafana(value)
-    # prometheus_client is imported only where metrics are wanted
-    if kind == "scrape":
-        from drills.publish.scrape import Scrape  # noqa: PLC0415
+        case "scrape":
+            from drills.publish.scrape import Scrape  # noqa: PLC0415
 
-        return Scrape(value, stop)
+            return Scrape(value, stop)
     from drills.publish.pushgateway import Pushgateway  # noqa: PLC0415
 
     return Pushgateway(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import datetime
 from pathlib import Path
@@ -53,21 +54,75 @@ def test_shipped_playbook_passes_in_one_command_and_leaves_nothing(drills: Drill
     assert drills("lab", "status").status == 3
 
 
-def test_provenance_and_journal_tell_what_the_verdict_rests_on(lab: Lab, short: Path, tmp_path: Path) -> None:
-    ended = lab.drills("run", short, "--lab", "--out", tmp_path)
-
+@pytest.fixture(scope="module")
+def passed(lab: Lab, short: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a run in which nothing was wrong, made for a reason that somebody gave."""
+    out = tmp_path_factory.mktemp("passed") / "out"
+    drills = Drills({**lab.drills.environment, "DRILLS_REASON": "game day 7"}, lab.drills.folder)
+    ended = drills("run", short, "--lab", "--out", out)
     assert ended.status == 0, ended.err + ended.out
-    provenance = lab.drills.result(tmp_path)["provenance"]
-    assert {"drills", "kernel", "kubernetes", "cilium", "prometheus", "alertmanager"} <= set(provenance["versions"])
-    assert all(change["undone"] for change in provenance["changes"])
-    (rule,) = [one for one in provenance["inputs"]["rules"] if one["name"] == "CiliumHTTPRequestsDenied"]
-    assert "[5m]" in rule["original"]
-    assert "[10s]" in rule["evaluated"]  # 5 minutes, 30 times faster
-    policies = {one["name"]: one for one in provenance["inputs"]["policies"]}
-    assert policies["http-l7-policy"]["valid"] is True
-    (source,) = provenance["inputs"]["sources"]
+    return out
+
+
+def sha256(text: Any) -> bool:
+    return isinstance(text, str) and len(text) == 64 and set(text) <= set("0123456789abcdef")
+
+
+def test_provenance_has_all_that_an_auditor_asks_for(passed: Path, lab: Lab) -> None:
+    result = lab.drills.result(passed)
+    found, inputs = result["provenance"], result["provenance"]["inputs"]
+    commit = {"commit"} if (SHIPPED.parents[1] / ".git").exists() else set()
+    names = {"drills", "python", "kernel", "kubernetes", "cilium", "envoy", "prometheus", "alertmanager"} | commit
+    assert found["versions"].keys() == names
+    assert all(found["versions"].values())
+    assert (result["target"]["kind"], result["target"]["timeLapse"]) == ("lab", 30)
+
+    (source,), (target,) = inputs["sources"], inputs["targets"]
+    assert {"pod", "node", "address", "serviceAccount"} <= {key for key, value in source.items() if value}
     assert source["identity"] >= 256
-    events = [json.loads(line)["event"] for line in (tmp_path / "journal.jsonl").read_text().splitlines()]
+    assert target["address"]
+    assert len(target["backends"]) == 2
+    ran = {pod.rpartition("-")[0].split("/")[0] for image in found["images"] for pod in image["pods"]}
+    assert ran == {"frontend", "backend", "kube-system"}  # the drill pod, those behind the target, Cilium's agents
+    assert all(image["imageId"] for image in found["images"])
+
+    assert sha256(inputs["playbook"])
+    assert sha256(inputs["alertmanager"])
+    assert inputs["policies"]
+    for policy in inputs["policies"]:
+        assert (policy["valid"], sha256(policy["sha256"]), bool(policy["uid"])) == (True, True, True)
+        assert policy["generation"] >= 1
+        assert policy["revisions"].keys() == {"k8s-w1", "k8s-w2"}
+    rules = {rule["name"]: rule for rule in inputs["rules"]}
+    assert rules.keys() == {"CiliumHTTPRequestsDenied", "CiliumNodePathBroken"}
+    assert "[5m]" in rules["CiliumHTTPRequestsDenied"]["original"]
+    assert "[10s]" in rules["CiliumHTTPRequestsDenied"]["evaluated"]  # 5 minutes, 30 times faster
+    assert all(sha256(rule["sha256"]) for rule in rules.values())
+
+    assert {"user", "host", "context", "clusterUid", "kubernetesUser"} <= found["actor"].keys()
+    assert found["actor"]["DRILLS_REASON"] == "game day 7"
+    assert found["changes"]
+    for change in found["changes"]:
+        assert (change["undone"], bool(change["undo"]), change["before"]) == (True, True, None)  # made, so none before
+        assert sha256(change["after"])
+    assert found["journal"] == hashlib.sha256((passed / "journal.jsonl").read_bytes()).hexdigest()
+    clock = found["clock"]
+    assert clock["source"].startswith("Prometheus at http://127.0.0.1:")
+    assert max(abs(clock["offsetAtStart"]), abs(clock["offsetAtEnd"])) < 5
+    assert isinstance(clock["pollGaps"], list)
+    asked = {one["kind"]: one for one in found["replicas"]}
+    assert asked.keys() == {"prometheus", "alertmanager", "receiver"}
+    for name in ("prometheus", "alertmanager"):
+        assert {"url", "version", "startedAt"} <= {key for key, value in asked[name].items() if value}
+    assert len(found["processes"]["prometheus"]) == 1
+    assert sum(name.startswith("agent ") for name in found["processes"]) == 2
+    assert found["notJudged"] == [
+        "admin-path: resolution of CiliumHTTPRequestsDenied: the playbook sets no resolvesWithin"
+    ]
+
+
+def test_journal_tells_a_change_before_it_is_made_and_when_it_is_undone(passed: Path, lab: Lab) -> None:
+    events = [json.loads(line)["event"] for line in (passed / "journal.jsonl").read_text().splitlines()]
     assert events.index("change") < events.index("ready") < events.index("attack") < events.index("undone")
     assert lab.kubectl("get", "pods,configmaps", "-n", "frontend", "-o", "name").count("drill-") == 0
 

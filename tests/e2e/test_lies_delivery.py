@@ -4,6 +4,7 @@ its rules and its targets that change while they are being judged. One lab, two 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -163,7 +164,13 @@ def disturbed(
 
 
 def patch_rule(lab: Lab) -> None:
-    wrong = '[{"op": "replace", "path": "/spec/groups/0/rules/0/expr", "value": "sum(up) > 10"}]'
+    at = "/spec/groups/0/rules/{}/expr"
+    wrong = json.dumps(
+        [
+            {"op": "replace", "path": at.format(0), "value": "sum(up)"},
+            {"op": "replace", "path": at.format(4), "value": "sum(up) > 10"},
+        ]
+    )
     lab.kubectl("patch", "prometheusrule", "-n", "monitoring", "patched", "--type=json", "-p", wrong)
 
 
@@ -182,6 +189,18 @@ def test_rule_reloaded_with_another_expression_is_not_judged(meddled: dict[str, 
     alert = alert_of(meddled, "Patched")
     assert verdict(alert) == ("not-judged", None)
     assert "the rule Patched was changed during the drill" in alert["reason"]
+
+
+def test_recording_rule_reloaded_with_another_expression_is_not_judged(meddled: dict[str, Any]) -> None:
+    alert = alert_of(meddled, "PatchedBelow")
+    assert verdict(alert) == ("not-judged", None)
+    assert "the recording rule patched:increase2m, which PatchedBelow reads, was changed" in alert["reason"]
+
+
+def test_target_lost_behind_a_recording_rule_is_not_judged(meddled: dict[str, Any]) -> None:
+    alert = alert_of(meddled, "HubbleFedBelow")
+    assert verdict(alert) == ("not-judged", None)
+    assert "scrape target down during the drill: hubble 172.18.0.11:9965" in alert["reason"]
 
 
 def test_target_lost_is_not_judged_where_the_rule_stands_on_it(meddled: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -59,6 +60,20 @@ def test_metric_misspelt_names_the_nearest_that_exists(lies: dict[str, Any]) -> 
     assert "nearest metric that exists is cilium_policy_l7_total" in alert["reason"]
 
 
+def test_metric_misspelt_in_a_recording_rule_is_found_behind_it(lies: dict[str, Any]) -> None:
+    alert = alert_of(lies, "ByMisspeltRecord")
+    assert verdict(alert) == ("missed", "no-series")
+    assert "the recording rule misspelt:increase2m made nothing" in alert["reason"]
+    assert "cilium_policy_l7_denied_total has no series" in alert["reason"]
+    assert "nearest metric that exists is cilium_policy_l7_total" in alert["reason"]
+
+
+def test_a_right_recording_rule_is_as_good_as_none(lies: dict[str, Any]) -> None:
+    alert = alert_of(lies, "ByRecord")
+    assert (alert["verdict"], alert["flags"]) == ("detected", [])  # the drill's share is told by what is behind it
+    assert alert["boundSeconds"] == {"best": 0, "worst": 45}  # S + E + the recording rule's own evaluation
+
+
 def test_label_value_wrong_names_the_values_that_exist(lies: dict[str, Any]) -> None:
     alert = alert_of(lies, "WrongValue")
     assert verdict(alert) == ("missed", "no-match")
@@ -70,7 +85,16 @@ def test_threshold_raised_tells_how_far_it_got(lies: dict[str, Any]) -> None:
     alert = alert_of(lies, "TooHigh")
     assert verdict(alert) == ("missed", "below-threshold")
     assert "never > 1000" in alert["reason"]
-    assert "the highest value of sum(increase(" in alert["reason"]
+    assert "the highest value of sum(increase(cilium_policy_l7_total{" in alert["reason"]
+    assert "}[2m])) was " in alert["reason"]  # as its author wrote it; it ran as [2s]
+
+
+def test_a_rate_below_its_threshold_is_told_in_the_playbooks_seconds(lies: dict[str, Any]) -> None:
+    alert = alert_of(lies, "RateTooHigh")
+    assert verdict(alert) == ("missed", "below-threshold")
+    shown = re.search(r"the highest value of sum\(rate\(.*\[1m\]\)\) was ([\d.]+), never > 5$", alert["reason"])
+    assert shown is not None, alert["reason"]
+    assert 0.5 < float(shown[1]) < 1.5  # 1 denial a second of the playbook, 60 a second on the wall
 
 
 def test_rule_absent_says_where_to_look(lies: dict[str, Any]) -> None:

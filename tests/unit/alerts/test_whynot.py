@@ -11,11 +11,11 @@ from alerts.alertmanager import Deliveries, ManagedAlert, Silence
 from alerts.delivery import DeliveryFacts, decide_delivery, failed_since
 from alerts.inputs import culprit, nearest, no_match
 from alerts.life import Life
-from alerts.prometheus import LoadedRule
-from alerts.promql import selectors
+from alerts.prometheus import LoadedRecord, LoadedRule
+from alerts.promql import comparisons, selectors
 from alerts.receiver import Notification, NotifiedAlert
 from alerts.routing import Route
-from alerts.whynot import Birth, Facts, Peak, decide
+from alerts.whynot import Birth, Facts, Peak, as_written, decide
 
 RULE = LoadedRule(
     name="Denied",
@@ -68,6 +68,14 @@ def test_rule_error_carries_prometheus_own_words() -> None:
     assert stopped(rules=(rule,)) == ("rule-error", "evaluating Denied fails: many-to-many matching")
 
 
+def test_an_error_in_a_recording_rule_names_it() -> None:
+    record = LoadedRecord("a:b", "x", (), "err", "many-to-many matching", "g", 15_000)
+    assert stopped(behind=(record,)) == (
+        "rule-error",
+        "evaluating the recording rule a:b, which Denied reads, fails: many-to-many matching",
+    )
+
+
 def test_still_pending() -> None:
     at, reason = stopped(life=Life(active_at=970, pending_until=990))
     assert at == "pending"
@@ -87,6 +95,28 @@ def test_below_threshold_shows_every_series() -> None:
     assert "was 8, never > 10" in reason
     assert "a: 8, b: 7.5" in reason
     assert "lowest" in stopped(peaks=(peak(20, "<"),))[1]
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("sum(increase(x[5m])) > 10", "sum(increase(x[5m]))"),
+        ("10 < sum(rate(x[5m]))", "sum(rate(x[5m]))"),
+        (None, "sum(increase(x[20s]))"),
+        ("sum(increase(x[5m])) > 10 and up == 1", "sum(increase(x[20s]))"),  # another rule's: two comparisons
+        ("sum(increase(x[5m]", "sum(increase(x[20s]))"),
+    ],
+)
+def test_a_reader_sees_what_the_author_wrote(written: str | None, text: str) -> None:
+    scaled = dataclasses.replace(peak(8), text="sum(increase(x[20s]))")
+    (shown,) = as_written([scaled], written)
+    assert (shown.text, shown.value, shown.threshold) == (text, 8, 10)
+
+
+def test_the_text_of_a_long_expression_stands_on_one_line() -> None:
+    labels = ", ".join(f'label{number}="a value that is rather long"' for number in range(5))
+    ((text, _, _),) = comparisons(f"sum by (direction) (increase(x{{{labels}}}[5m])) > 10")
+    assert "\n" not in text
 
 
 def test_birth_only_if_it_makes_the_difference() -> None:

@@ -9,13 +9,12 @@ import pytest
 
 from drills.cilium.flow import parse_all
 from drills.engine import enforcing, evidence
-from drills.engine.actors import lacks
 from drills.engine.attempts import Classified
 from drills.engine.result import PolicyInput
 from drills.engine.seen import Seen
 from drills.inject.base import Attempt, Outcome, OutcomeKind
 from drills.inject.proof import Maker, ProofSpec
-from drills.kube import Backend, Endpoint, Flows, Policy, Service
+from drills.kube import Backend, Flows, Service
 from drills.playbook import Drill, Playbook, load
 
 PLAYBOOK = Path(__file__).parents[3] / "playbooks" / "admin-path.yaml"
@@ -120,18 +119,6 @@ def test_one_attempt_is_one_flow_however_often_its_packets_were_dropped() -> Non
     assert (shown.count, shown.partial) == (2, False)
     assert evidence.flow_evidence(found, [], silence.shows, restarted=True).partial
     assert evidence.flow_evidence(replace(found, overwritten=("n",)), [], silence.shows).partial
-
-
-def test_what_is_not_ready_is_said_in_one_sentence() -> None:
-    policy = Policy("CiliumNetworkPolicy", "backend", "api", "u", 1, None, "", {}, "")
-    ready = Endpoint("frontend", "drill", 300, "ready", "10.0.0.9", 4)
-    assert lacks([policy], {"a": ready}) == "CiliumNetworkPolicy backend/api has not been validated yet"
-    valid = replace(policy, valid=True, revisions={"n": 5})
-    assert lacks([valid], {"a": ready}) == "the endpoint of a has realised revision 4 of 5"
-    assert lacks([valid], {"a": None}) == "the drill pod of a has no ready endpoint"
-    assert lacks([valid], {"a": replace(ready, state="regenerating", revision=5)}) is not None
-    assert lacks([valid], {"a": replace(ready, revision=5)}) is None
-    assert lacks([replace(policy, valid=False)], {"a": ready}) is None, "an invalid policy is never realised"
 
 
 def test_a_pod_that_no_attempt_went_to_is_named() -> None:

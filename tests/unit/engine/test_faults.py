@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alerts.prometheus import LoadedRule, RuntimeInfo
+from alerts.prometheus import LoadedRecord, LoadedRule, RuntimeInfo
 from drills.engine.watch import ClockReading, Inputs, Snapshot, faults
 
 RULE = LoadedRule(
@@ -71,6 +71,21 @@ def test_faults_of_a_period(changes: list[dict[str, Any]], found: str | None) ->
     told = period(*changes)
     assert len(told) == (found is not None), told
     assert found is None or found in told[0]
+
+
+def test_recording_rules_count_as_the_rule_that_reads_them() -> None:
+    record = LoadedRecord("a:b", "sum(x)", (), "ok", "", "g", 1000)
+    reads = replace(INPUTS, records=frozenset({"a:b"}))
+    there = {"records": (record,)}
+    assert period(there, there, inputs=reads) == ()
+    assert period(there, {"records": (replace(record, health="err"),)}, inputs=reads) == ()
+    assert period(there, {"records": (replace(record, query="sum(y)"),)}, inputs=reads) == (
+        "the recording rule a:b, which Denied reads, was changed during the drill",
+    )
+    assert period(there, {}, inputs=reads) == (
+        "the recording rule a:b, which Denied reads, was not loaded all the time during the drill",
+    )
+    assert period(there, {}) == ()
 
 
 def test_series_that_never_existed_may_have_been_any_lost_targets() -> None:

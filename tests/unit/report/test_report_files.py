@@ -141,7 +141,7 @@ ADDED = {
     "drills.0.alerts.0": {"withinSeconds", "resolvesWithinSeconds"},
     "drills.0.quiet.0": {"reason"},
     "drills.0.recovery": {"reason"},
-    "provenance": {"journal", "notJudged", "processes"},
+    "provenance": {"journal", "images", "notJudged", "replicas", "processes"},
 }
 
 
