@@ -175,8 +175,9 @@ def _target(injection: ProbeInjection | FloodInjection) -> str:
     host = (
         (urlsplit(injection.url).hostname or "") if isinstance(injection, FloodInjection) else kind_of(injection).host
     )
+    host = host.lower().rstrip(".")
     service = service_of(host)
-    return host.lower().rstrip(".") if service is None else f"{service[1]}.{service[0]}"
+    return host if service is None else f"{service[1]}.{service[0]}"
 
 
 def _of_attempts(injection: ProbeInjection | FloodInjection, makers: Iterable[Maker]) -> Iterator[Effect]:

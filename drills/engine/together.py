@@ -81,6 +81,11 @@ class Together:
                 self._give_up()
         return {name: life.result for name, life in self._lives.items() if life.result is not None}
 
+    def attacking(self) -> list[str]:
+        """The drills that have begun and whose attack is not over."""
+        with self._changed:
+            return [name for name, life in self._lives.items() if life.over(Until.ATTACK) is None]
+
     def _running(self) -> list[str]:
         return [name for name, life in self._lives.items() if life.ended is None]
 
@@ -89,7 +94,7 @@ class Together:
             self._lives[wait.drill].over(wait.conflict.until) if wait.drill in self._lives else None
             for wait in one.waits
         ]
-        attacking = [name for name, life in self._lives.items() if life.over(Until.ATTACK) is None]
+        attacking = self.attacking()
         rate = one.rate + sum(each.rate for each in self._plan.drills if each.drill in attacking)
         return None not in over and (rate <= self._plan.rate or not attacking)
 
