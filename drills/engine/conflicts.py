@@ -69,7 +69,7 @@ def _moves(mover: Footprint, reader: Footprint) -> Iterator[str]:
 def _attacks(first: Footprint, second: Footprint) -> Iterator[str]:
     for one, other in ((first, second), (second, first)):
         if one.fault is not None and other.fault is None:
-            yield f"{one.name} cuts off {one.fault}, and with it paths of {other.name}"
+            yield f"{one.name} cuts {one.fault} off, and paths of {other.name} may lead there"
     for host in sorted((first.attacked & second.used) | (second.attacked & first.used)):
         yield f"both go to {host}"
     for maker in sorted(first.proven_by & second.proven_by):

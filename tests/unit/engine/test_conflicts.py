@@ -68,8 +68,8 @@ LOAD: Short = ("flood", API, ("Flood",), ())
         (http("HttpDenied"), LOAD, Until.END, "second can move cilium_policy_l7_total"),
         (LOAD, tcp("Drops"), None, ""),
         # a fault runs alone while it lasts; its own control may be denied
-        (FAULT, http("HttpDenied"), Until.ATTACK, "first cuts off k8s-w1"),
-        (http("HttpDenied"), FAULT, Until.ATTACK, "second cuts off k8s-w1"),
+        (FAULT, http("HttpDenied"), Until.ATTACK, "first cuts k8s-w1 off"),
+        (http("HttpDenied"), FAULT, Until.ATTACK, "second cuts k8s-w1 off"),
         (tcp("Drops"), FAULT, Until.END, "second can move cilium_drop_count_total"),
         (http(quiet=("Path",)), FAULT, Until.END, "which is to stay quiet in first"),
         (FAULT, FAULT, Until.END, "both are faults"),
