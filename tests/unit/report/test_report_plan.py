@@ -8,7 +8,7 @@ from drills.engine.conflicts import Conflict, Until
 from drills.engine.schedule import Durations, Plan, Planned, Wait
 from drills.report.plan import lines, waves
 
-MOVES = Conflict(Until.END, ("method can move x, which A of admin reads", "both go to http-api.backend"))
+MOVES = Conflict(Until.END, ("method can move x, which A reads", "both go to http-api.backend"))
 SHARES = Conflict(Until.ATTACK, ("both go to http-api.backend",))
 ADMIN = Planned("admin", Durations(6, 6, 22), (), 0.0, 13.5, 34.0)
 LOOKUP = Planned("lookup", Durations(6, 6, 0), (), 0.0, 13.5, 14.5)
@@ -22,7 +22,7 @@ def plan(*drills: Planned, time_lapse: float = 15) -> Plan:
 
 def test_what_begins_when_and_what_it_waits_for() -> None:
     assert list(lines(plan(ADMIN, LOOKUP, METHOD, HEADER))) == [
-        "4 drills, about 46 s (11 min 30 s of the playbook); one after another it would be 63 s.",
+        "4 drills, about 46 s (11 min 30 s of the playbook); one after another it would be 62 s.",
         "The longest chain: admin, then method, then header.",
         "",
         "at once:",
@@ -31,7 +31,7 @@ def test_what_begins_when_and_what_it_waits_for() -> None:
         "",
         "after 34 s (8 min 30 s of the playbook):",
         "  method  attack 30 s",
-        "          after admin, once its alerts have been judged: method can move x, which A of admin reads (and 1 more)",
+        "          after admin, once its alerts have been judged: method can move x, which A reads (and 1 more)",
         "",
         "after 40 s (9 min 52 s of the playbook):",
         "  header  attack 30 s",
