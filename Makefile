@@ -10,7 +10,7 @@ BROWSER := chromium chromium-driver fonts-dejavu-core
 .PHONY: drill test unit check format bench system lock clean
 
 drill: $(VENV)/.installed system
-	$(BIN)/drills run playbooks/admin-path.yaml --lab
+	$(BIN)/drills run playbooks/zero-trust.yaml --lab
 
 test: $(VENV)/.installed system browser
 	$(BIN)/pytest -n 2 --dist loadfile

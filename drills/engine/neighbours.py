@@ -26,6 +26,11 @@ class Neighbour:
         began, until = self.seen.attack_began, self.seen.observed_until
         return began is not None and began <= at <= (until or time.time())
 
+    def may_have_caused(self, alert: ActiveAlert, rule: LoadedRule) -> bool:
+        """Whether its attack was recent enough: one scrape (as often as the rule is evaluated) and one evaluation."""
+        ended = self.seen.attack_ended
+        return ended is None or alert.active_at <= ended + 2 * rule.interval_ms / 1000
+
     def awaits(self, alert: ActiveAlert) -> bool:
         """Whether it expects this very alert."""
         return any(one.name == alert.name and carries(alert.labels, one.labels) for one in self.expects)
@@ -46,6 +51,6 @@ class Neighbours:
             return True
         reads = reads_of(rule.name, rule.query) if others else ()
         mine = self.drills.get(drill)
-        if mine is None or any(mine.footprint.moves(read) for read in reads):
+        if mine is None or (mine.may_have_caused(alert, rule) and any(mine.footprint.moves(read) for read in reads)):
             return False
         return any(one.footprint.moves(read) for one in others for read in reads)
