@@ -10,7 +10,7 @@ TESTED_WITH := chromium chromium-driver fonts-dejavu-core prometheus-pushgateway
 .PHONY: drill test unit check format bench system lock clean
 
 drill: $(VENV)/.installed system
-	$(BIN)/drills run playbooks/admin-path.yaml --lab
+	$(BIN)/drills run playbooks/zero-trust.yaml --lab
 
 test: $(VENV)/.installed system tested-with
 	$(BIN)/pytest -n 2 --dist loadfile

@@ -8,6 +8,7 @@ promql-parser 0.12 does the parsing. Its quirks end here: backtick strings are r
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +19,7 @@ import promql_parser as pp
 from drills.errors import InputError
 
 _MS = timedelta(milliseconds=1)
+_ABSENT = frozenset({"absent", "absent_over_time"})
 
 pp.register_extra_functions(  # valid in Prometheus 2, unknown to promql-parser, which follows 3
     [pp.Function("holt_winters", [pp.ValueType.Matrix, pp.ValueType.Scalar, pp.ValueType.Scalar], pp.ValueType.Vector)]
@@ -138,6 +140,16 @@ def selectors(expression: str) -> tuple[Selector, ...]:
     """Every selector of an expression, in the order of the text, duplicates removed."""
     nodes = (node for node in walk(parse(expression)) if isinstance(node, pp.VectorSelector | pp.MatrixSelector))
     return tuple(dict.fromkeys(selector_of(node) for node in nodes))
+
+
+def absences(expression: str) -> frozenset[Selector]:
+    """The selectors of which an expression asks only whether they find anything: those in ``absent()`` alone."""
+    tree = parse(expression)
+    asked = [node.args[0] for node in walk(tree) if isinstance(node, pp.Call) and node.func.name in _ABSENT]
+    only = [one for one in map(without_parens, asked) if isinstance(one, pp.VectorSelector | pp.MatrixSelector)]
+    nodes = [node for node in walk(tree) if isinstance(node, pp.VectorSelector | pp.MatrixSelector)]
+    found = Counter(map(selector_of, only))
+    return frozenset(one for one, times in Counter(map(selector_of, nodes)).items() if found[one] == times)
 
 
 def reach_ms(expression: str, below: Callable[[Selector], int] = lambda _: 0) -> int:

@@ -190,7 +190,7 @@ class Actors:
         spec = DrillPodSpec(
             run=self._run,
             drill=drill,
-            name=f"drill-{key}-{self._run[-6:]}",
+            name=pod_name(f"drill-{key}", self._run, drill, self._playbook),
             namespace=source.namespace,
             labels=source.labels,
             service_account=source.service_account,
@@ -248,3 +248,9 @@ def _key(source: From) -> str:
             return source.name
         case Source():
             return "-".join([source.namespace, *source.labels.values()])[:40].strip("-").lower()
+
+
+def pod_name(stem: str, run: str, drill: str, playbook: Playbook) -> str:
+    """A name that no other run and no other drill of this one gives to a pod."""
+    number = next((i for i, one in enumerate(playbook.drills, 1) if one.name == drill), 0)
+    return f"{stem}-{run[-6:]}-{number}"

@@ -6,14 +6,14 @@ no longer be asked is *not judged*; it is never a failure and never a success.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from alerts import life, whynot
 from alerts.alertmanager import ManagedAlert
 from alerts.delivery import decide_delivery, gather_delivery
 from alerts.life import Life
-from alerts.prometheus import LoadedRule, Prometheus
+from alerts.prometheus import ActiveAlert, LoadedRule, Prometheus
 from alerts.stopped import Stopped
 from drills.engine import flags, lives, preflight
 from drills.engine.detection import AlertFacts, Times, judge_alert, judge_quiet
@@ -27,11 +27,14 @@ from drills.inject.wireguard import EffectState
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """What was polled from the baseline's begin to now, on which clock, and whether something cut it short."""
+    """What was polled from the baseline's begin to now, on which clock, whether something cut it short, and which
+    alerts belong to other drills that ran meanwhile.
+    """
 
     snapshots: tuple[Snapshot, ...]
     time_lapse: float
     aborted: str | None
+    foreign: Callable[[ActiveAlert, LoadedRule], bool] = field(default=lambda *_: False)  # another drill's alert
 
 
 def judge(one: Expected, seen: Seen, enforcement: Enforcement, sources: Sources, period: Period) -> Alert:
@@ -265,16 +268,17 @@ def _noise(one: Expected, rule: LoadedRule | None, began: float, prometheus: Pro
 
 
 def collateral(named: Sequence[Expected], seen: Seen, period: Period) -> list[Collateral]:
-    """Every other alert that became active after the attack began."""
+    """Every other alert that became active after the attack began, and that is no other drill's."""
     if seen.attack_began is None:
         return []
     known = {one.wanted.name for one in named}
     found: dict[tuple[tuple[str, str], ...], Collateral] = {}
     for snapshot in period.snapshots:
-        for alert in snapshot.everything_active():
-            if alert.name in known or alert.active_at < seen.attack_began:
-                continue
-            key = tuple(sorted(alert.labels.items()))
-            if key not in found or alert.state == "firing":
-                found[key] = Collateral(name=alert.name, labels=dict(alert.labels), state=alert.state)
+        for rule in snapshot.rules:
+            for alert in rule.alerts:
+                if alert.name in known or alert.active_at < seen.attack_began or period.foreign(alert, rule):
+                    continue
+                key = tuple(sorted(alert.labels.items()))
+                if key not in found or alert.state == "firing":
+                    found[key] = Collateral(name=alert.name, labels=dict(alert.labels), state=alert.state)
     return list(found.values())

@@ -6,7 +6,9 @@ Whatever happens in between, what was made is removed, and what was seen is repo
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 
 from drills.engine import enforcing, faulted, judging, preflight, told
 from drills.engine.actors import Actors
@@ -28,6 +30,7 @@ from drills.engine.fault import LONGEST_BESIDE, Fault
 from drills.engine.following import Following
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
+from drills.engine.neighbours import Neighbours
 from drills.engine.result import Drill as DrillResult
 from drills.engine.seen import Expected, Seen
 from drills.engine.target import Target
@@ -48,6 +51,7 @@ class Context:
     watch: Watch
     listener: Listener
     interrupt: Interrupt
+    neighbours: Neighbours = field(default_factory=Neighbours)
 
 
 class DrillRun:
@@ -101,14 +105,19 @@ class DrillRun:
         preflight.check_namespaces(self.drill, self._context.playbook)
         self._alerts.know_rules()
 
-    def run(self) -> DrillResult:
-        """Every phase, then the verdict, whatever happens in between."""
+    def run(self, attack_over: Callable[[], None] = lambda: None, undisturbed_since: float = 0.0) -> DrillResult:
+        """Every phase, then the verdict, whatever happens in between.
+
+        ``attack_over`` is told when the attack has ended and what proves its denials was read; ``undisturbed_since`` is
+        the Unix time at which another drill of the run last moved what this one's rules read.
+        """
         self.seen.started = time.time()
         try:
             self._alerts.know_rules()  # again: they may have changed since the run began
             self._prepare()
-            if self._baseline():
+            if self._baseline(undisturbed_since):
                 self._inject()
+                attack_over()
                 self._observe()
         except DrillsError as error:
             self.seen.lack = str(error)
@@ -116,7 +125,18 @@ class DrillRun:
         finally:
             self._recover()
         self.seen.observed_until = time.time()
-        result = self._judge()
+        return self._tell_verdict(self._judge())
+
+    def longest(self) -> float:
+        """Wall seconds after which it hangs: far more than all its limits together."""
+        limit = self._target.wall(self._context.playbook.guards.max_duration)
+        return self._lifetime(limit) + self._attack.seconds + self._alerts.longest()
+
+    def lost(self, reason: str) -> DrillResult:
+        """The result of a drill that did not come to its end."""
+        return self._tell_verdict(judging.lost(self.drill, self.seen, reason))
+
+    def _tell_verdict(self, result: DrillResult) -> DrillResult:
         self._context.journal.write("verdict", drill=self.drill.name, verdict=result.verdict, reasons=result.reasons)
         self._context.listener(DrillFinished(result))
         return result
@@ -126,6 +146,7 @@ class DrillRun:
             snapshots=self._context.watch.between(self.seen.baseline_began, time.time()),
             time_lapse=self._target.time_lapse,
             aborted=self._context.interrupt.reason,
+            foreign=partial(self._context.neighbours.own, self.drill.name),
         )
         return judging.judge(self.drill, self.seen, self.expected, self.quiet, self._sources, period)
 
@@ -149,7 +170,7 @@ class DrillRun:
         beside = LONGEST_BESIDE if isinstance(self.injection, WireguardInjection) else 0.0
         return 120.0 + waits.settle + waits.still + limit + beside
 
-    def _baseline(self) -> bool:
+    def _baseline(self, undisturbed_since: float) -> bool:
         """The path is up and every alert at rest; False where the attack would prove nothing."""
         waits = self._alerts.waits()
         self.seen.baseline_began = time.time()
@@ -161,7 +182,7 @@ class DrillRun:
                 "the control does not work: no attack is made, because a denial beside a dead path proves nothing"
             )
             return False
-        self.seen.active_before = self._alerts.at_rest()
+        self.seen.active_before = self._alerts.at_rest(undisturbed_since)
         if self.seen.active_before:
             self._note(f"already active before the attack: {', '.join(self.seen.active_before)}")
         return not self._stopped()

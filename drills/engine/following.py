@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from alerts import bounds
 from alerts.life import GAP
 from alerts.prometheus import RuleGroup
-from drills.engine import preflight
+from drills.engine import preflight, rest
 from drills.engine.events import Stage
 from drills.engine.interrupt import Interrupt
 from drills.engine.lives import Wanted, delivery_allowance, series_sources, stage
 from drills.engine.preflight import Waits
 from drills.engine.seen import Expected
 from drills.engine.target import Target
-from drills.engine.watch import Snapshot, Sources, Watch
+from drills.engine.watch import Inputs, Snapshot, Sources, Watch
 from drills.errors import WorldError
 from drills.playbook import AlertExpectation, Drill
 
@@ -88,8 +88,11 @@ class Following:
         """The baseline that all of them need."""
         return preflight.waits([one.watched for one in (*self.expected, *self.quiet) if one.watched is not None])
 
-    def at_rest(self) -> tuple[str, ...]:
-        """Wait until all are inactive and stay so; the names of those that do not."""
+    def at_rest(self, undisturbed_since: float = 0.0) -> tuple[str, ...]:
+        """Wait until all are inactive and stay so; the names of those that do not.
+
+        What the run's polls have shown since ``undisturbed_since`` (Unix time) is not waited for again.
+        """
         waits, stop = self.waits(), self._interrupt.stop
         wanted = [(one.wanted.name, one.wanted.labels) for one in (*self.expected, *self.quiet)]
 
@@ -102,8 +105,21 @@ class Following:
         if rested is None and (silent := self._watch.latest().unknown) is not None:
             raise WorldError(f"Whether the alerts are at rest cannot be said: {silent}")
         if rested is not None:
-            self._watch.wait(lambda now: bool(preflight.active_names(now, wanted)), time.time() + waits.still, stop)
+
+            def known(now: Snapshot) -> bool:
+                since = max(undisturbed_since, now.at - 2 * waits.still)
+                return bool(preflight.active_names(now, wanted)) or self._shown(since, now.at, waits.still)
+
+            self._watch.wait(known, time.time() + waits.still, stop)
         return preflight.active_names(self._watch.latest(), wanted)
+
+    def _shown(self, since: float, until: float, still: float) -> bool:
+        named = (*self.expected, *self.quiet)
+        wanted = [(one.wanted.name, one.wanted.labels) for one in named]
+        inputs = [
+            Inputs(one.wanted.name, one.sources, one.rule.interval_ms / 1000) for one in named if one.rule is not None
+        ]
+        return rest.shown(self._watch.between(since, until), wanted, inputs, still)
 
     def tell(self) -> None:
         """Report each alert that has come further."""
@@ -166,6 +182,14 @@ class Following:
         self._watch.wait(all_gone, until, self._interrupt.stop)
         margin = max(one.watched.timing.evaluation_of(one.watched.rule) for one in fired if one.watched) / 1000
         self._interrupt.hurry.wait(SEEN_GONE * margin)  # so that the absence of samples is seen, too
+
+    def longest(self) -> float:
+        """Wall seconds that all waits together may take at most."""
+        waits, wall = self.waits(), self._target.wall
+        arrival = [wall(one.spec.within) + (one.delivery or 0.0) + self._grace(one) for one in self.expected]
+        quiet = [bounds.detection(one.watched.rule, one.watched.timing).worst for one in self.quiet if one.watched]
+        gone = [wall(one.spec.resolves_within or 0.0) + self._grace(one) for one in self.expected]
+        return waits.settle + waits.still + sum(max(times, default=0.0) for times in (arrival, quiet, gone))
 
     def _grace(self, one: Expected) -> float:
         """Wall seconds beyond ``within``: one scrape and two evaluations, and a second for the notification."""

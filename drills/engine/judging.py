@@ -6,16 +6,18 @@ never a failure and never a success.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from drills.engine import alerting, enforcing, faulted
 from drills.engine.alerting import Period
-from drills.engine.result import Drill, Recovery
+from drills.engine.result import Alert, Control, Drill, Enforcement, Quiet, Recovery
 from drills.engine.seen import Expected, Seen
 from drills.engine.verdict import judge_drill
 from drills.engine.watch import Sources
 from drills.playbook import Drill as Spec
+from drills.playbook import WireguardInjection
 
 
 def judge(
@@ -44,6 +46,40 @@ def judge(
         alerts=alerts,
         quiet=quiets,
         collateral=alerting.collateral([*expected, *quiet], seen, period),
+        recovery=recovery,
+    )
+
+
+def lost(spec: Spec, seen: Seen, reason: str) -> Drill:
+    """The result of a drill that broke off: nothing of it is judged, and whether all is put back is not known."""
+    planned = 0 if isinstance(spec.injection, WireguardInjection) else spec.injection.attempts
+    enforcement = Enforcement(
+        verdict="inconclusive", reason=reason, attempts=0, planned=planned, denied=0, leaked=0, outcomes={}
+    )
+    control = Control(verdict="broken", reason=reason, attempts=0, succeeded=0)
+    alerts = [
+        Alert(
+            name=one.name,
+            verdict="not-judged",
+            reason=reason,
+            within_seconds=one.within,
+            resolves_within_seconds=one.resolves_within,
+        )
+        for one in spec.expect.alerts
+    ]
+    quiets = [Quiet(name=name, verdict="not-judged", reason=reason) for name in spec.expect.quiet]
+    recovery = seen.recovery or Recovery(verdict="not-verified", seconds=None, reason=reason)
+    verdict, reasons = judge_drill(enforcement, control, alerts, quiets, recovery, None)
+    return Drill(
+        name=spec.name,
+        verdict=verdict,
+        reasons=reasons,
+        started_at=_instant(seen.started),
+        finished_at=_instant(time.time()),
+        enforcement=enforcement,
+        control=control,
+        alerts=alerts,
+        quiet=quiets,
         recovery=recovery,
     )
 

@@ -1,4 +1,4 @@
-"""A run of one playbook: its journal, its poller, its drills one after another, its result."""
+"""A run of one playbook: its journal, its poller, its drills side by side, its result."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from alerts.promql import parse
 from alerts.timelapse import scale_expression
-from drills.engine import preflight, provenance
+from drills.engine import preflight, provenance, schedule
 from drills.engine.drill import Context, DrillRun
 from drills.engine.events import Listener, RunFinished, RunStarted
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
+from drills.engine.neighbours import Neighbour
 from drills.engine.records import Records
-from drills.engine.result import Drill, Result, TargetSummary
+from drills.engine.result import Result, TargetSummary
+from drills.engine.schedule import Plan
 from drills.engine.target import Target
+from drills.engine.together import Together
 from drills.engine.verdict import run_verdict
 from drills.engine.watch import Watch
 from drills.errors import InputError
-from drills.playbook import Playbook
+from drills.playbook import Drill, Playbook
 
 JOURNAL = "journal.jsonl"
 
@@ -76,13 +80,16 @@ def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt
         try:
             context = Context(name, playbook, target, journal, watch, listener, interrupt)
             runs = [DrillRun(drill, context) for drill in playbook.drills if drill.name in job.drills()]
-            found: list[Drill] = []
             for one in runs:
                 one.know()  # whatever is wrong with any of them is refused before the first begins
-            for one in runs:
-                found.append(one.run())
-                if interrupt.stop.is_set():
-                    break
+            plan = planned(playbook, [one.drill for one in runs], target)
+            journal.write("schedule", **in_words(plan))
+            context.neighbours.drills = {
+                one.drill.name: Neighbour(plan.footprints[one.drill.name], one.seen, one.drill.expect.alerts)
+                for one in runs
+            }
+            ended = Together(plan, {one.drill.name: one for one in runs}, interrupt).run()
+            found = [ended[one.drill.name] for one in runs if one.drill.name in ended]
             verdict = run_verdict(found, cut_short=len(found) < len(runs))
             journal.write("finished", verdict=verdict)
             result = Result(
@@ -99,6 +106,23 @@ def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt
             watch.close()
     listener(RunFinished(result))
     return result
+
+
+def planned(playbook: Playbook, drills: Sequence[Drill], target: Target) -> Plan:
+    """In which order drills begin on a target, by the rules that its Prometheus has. WorldError if it does not say."""
+    prometheus = target.sources().prometheus
+    scrape_ms = prometheus.config().scrape_interval_ms
+    rules = [preflight.watched(rule, scrape_ms) for group in prometheus.rules() for rule in group.rules]
+    return schedule.plan(playbook, drills, rules, target.time_lapse)
+
+
+def in_words(plan: Plan) -> dict[str, Any]:
+    """A plan for the journal: the order, and what each drill waits for and why."""
+    waits = {
+        one.drill: {wait.drill: {"until": wait.conflict.until, "why": wait.conflict.reasons} for wait in one.waits}
+        for one in plan.drills
+    }
+    return {"order": [one.drill for one in plan.drills], "waits": waits, "seconds": round(plan.seconds, 1)}
 
 
 def conditions(playbook: Playbook, time_lapse: float) -> tuple[str, ...]:

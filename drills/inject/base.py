@@ -56,6 +56,7 @@ class Attempt:
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
+    redirected: str = ""  # the plain path that a proxy named for one with escaped slashes, and that was asked for then
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod

@@ -75,6 +75,7 @@ class Attempt:
             "status": None,
             "headers": {},
             "body": "",
+            "redirected": "",
             "seconds": {},
         }
 
@@ -94,7 +95,8 @@ class Attempt:
 
     def _time_phase(self) -> None:
         now = time.monotonic()
-        self.record["seconds"][self.record["phase"]] = round(now - self._phase_began, 6)
+        times, phase = self.record["seconds"], self.record["phase"]
+        times[phase] = round(times.get(phase, 0.0) + now - self._phase_began, 6)
         self._phase_began = now
 
     def connect(self) -> Steps:

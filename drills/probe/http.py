@@ -1,4 +1,8 @@
-"""HTTP attempts: one request on a connection of its own, and as much of the answer as tells who made it."""
+"""HTTP attempts: one request on a connection of its own, and as much of the answer as tells who made it.
+
+One answer is followed: a proxy's own redirect of a path with escaped slashes to what the path means, which comes before
+any policy was asked (Envoy, ``path_with_escaped_slashes_action``; Cilium sets it, ``http-normalize-path``).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,8 @@ MAX_ANSWER = 256 * 1024  # bytes of everything that is read
 MAX_BODY = 4096  # bytes of an answer's body that are read
 SHOWN_BODY = 256
 SWITCHING = 101
+REDIRECT = 307
+ESCAPED_SLASHES = ("%2f", "%5c")
 SHOWN_HEADERS = (
     "server",
     "via",
@@ -27,19 +33,30 @@ SHOWN_HEADERS = (
 
 
 class HttpAttempt(Attempt):
-    """A request whose path is sent exactly as given; no redirect is followed."""
+    """A request whose path is sent exactly as given; no redirect of an application is followed."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self.answer = b""
 
     def steps(self) -> Steps:
-        """Connect, send, and read until the answer is whole."""
+        """Connect, send, and read until the answer is whole; where that only spells the path anew, once more."""
+        yield from self._asked(self.config)
+        plain = plain_path(self.config, self.record["status"], self.record["headers"])
+        if plain is not None:
+            assert self.socket is not None
+            self.socket.close()
+            self.answer = b""
+            self.record.update(redirected=plain, status=None, headers={}, body="", sent=False)
+            self.enter("connect")
+            yield from self._asked(self.config._replace(target=plain))
+
+    def _asked(self, config: Config) -> Steps:
         yield from self.connect()
         connection = self.socket
         assert connection is not None
         self.enter("send")
-        rest = request(self.config)
+        rest = request(config)
         while rest:
             sent = yield from self.retried(partial(connection.send, rest))
             self.record["sent"] = True
@@ -76,6 +93,18 @@ class HttpAttempt(Attempt):
         if self.answer:
             raise AttemptError("not-http", "closed in the middle of the head" if closed else "")
         raise AttemptError("eof", "closed without an answer")
+
+
+def plain_path(config: Config, status: int | None, headers: Mapping[str, str]) -> str | None:
+    """Where a proxy itself sends a path with escaped slashes, on the same host; None for any other answer."""
+    escaped = any(one in config.target.lower() for one in ESCAPED_SLASHES)
+    own = headers.get("server") == "envoy" and "x-envoy-upstream-service-time" not in headers
+    if status != REDIRECT or not escaped or not own:
+        return None
+    location = headers.get("location", "")
+    for scheme in ("http://", "https://"):
+        location = location.removeprefix(scheme + (config.authority or config.host))
+    return location if location.startswith("/") and not location.startswith("//") else None
 
 
 def request(config: Config) -> bytes:

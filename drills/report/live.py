@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -30,17 +30,34 @@ def running(view: RunView, now: float, width: int) -> RenderableType:
     head = Text(f"{plain(view.started.playbook)} on {plain(view.started.target)}", style="bold")
     head.append(f"  {pace(view.started.time_lapse)}  {seconds(round(now - view.began))}", style="dim")
     k = view.started.time_lapse
-    return Group(head, *(part for drill in view.drills.values() for part in _drill(drill, now, k, width)))
+    drills = list(view.drills.values())
+    running = [one for one in drills if one.finished is None and one.phase is not None]
+    return Group(
+        head,
+        *_finished([(one.name, one.finished.verdict) for one in drills if one.finished is not None]),
+        *(part for drill in running for part in _drill(drill, now, k, width)),
+        *_waiting([one.name for one in drills if one.finished is None and one.phase is None]),
+    )
+
+
+def _finished(drills: Sequence[tuple[str, Verdict]]) -> Iterator[RenderableType]:
+    """A line for each verdict: with several drills at once, those that run need the room."""
+    for verdict in dict.fromkeys(verdict for _, verdict in drills):
+        names = [plain(name) for name, own in drills if own == verdict]
+        if len(names) == 1:
+            yield Text.assemble("  ", (f"{names[0]}  ", "bold"), _verdict(verdict))
+        else:
+            yield Text.assemble("  ", _verdict(verdict), f"  {', '.join(names)}")
+
+
+def _waiting(names: Sequence[str]) -> Iterator[RenderableType]:
+    if len(names) == 1:
+        yield Text(f"  {plain(names[0])}  waiting", style="dim")
+    elif names:
+        yield Text(f"  waiting  {', '.join(map(plain, names))}", style="dim")
 
 
 def _drill(drill: DrillView, now: float, k: float, width: int) -> Iterator[RenderableType]:
-    name = plain(drill.name)
-    if drill.finished is not None:
-        yield Text.assemble("  ", (f"{name}  ", "bold"), _verdict(drill.finished.verdict))
-        return
-    if drill.phase is None:
-        yield Text(f"  {name}  waiting", style="dim")
-        return
     yield from _phase(drill, now, width)
     for role, attempts in drill.attempts.items():
         line = f"{role:<8} {attempts.made} of {attempts.planned}"

@@ -81,7 +81,7 @@ def of_collateral(drill: Drill) -> Iterator[Statement]:
     """Other alerts that became active meanwhile."""
     if drill.collateral:
         names = ", ".join(sorted({plain(one.name) for one in drill.collateral}))
-        yield Statement("doubt", f"Also active while the drill ran, and not named by the playbook: {names}.")
+        yield Statement("doubt", f"Also active while the drill ran, and not named by the drill: {names}.")
 
 
 def of_alert(alert: Alert) -> Statement:

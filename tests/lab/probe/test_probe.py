@@ -188,6 +188,38 @@ ANSWERS: list[tuple[bytes, int | None, str, str | None]] = [
 ]
 
 
+REDIRECT = b"HTTP/1.1 307 Temporary Redirect\r\nserver: envoy\r\nlocation: %s\r\ncontent-length: 0\r\n%s\r\n"
+OWN = b"http://api.backend/admin"
+
+
+@pytest.mark.parametrize(
+    ("target", "location", "more", "asked"),
+    [
+        ("/api/..%2Fadmin", OWN, b"", ["/api/..%2Fadmin", "/admin"]),
+        ("/api/..%5cadmin", b"/admin", b"", ["/api/..%5cadmin", "/admin"]),
+        ("/api/..%2Fadmin", b"http://api.backend.evil/admin", b"", ["/api/..%2Fadmin"]),
+        ("/api/..%2Fadmin", b"//evil/admin", b"", ["/api/..%2Fadmin"]),
+        ("/api/..%2Fadmin", OWN, b"x-envoy-upstream-service-time: 1\r\n", ["/api/..%2Fadmin"]),
+        ("/api/../admin", OWN, b"", ["/api/../admin"]),
+    ],
+)
+def test_only_a_proxys_plain_spelling_of_escaped_slashes_is_followed(
+    serve: Callable[[Handler], Server], target: str, location: bytes, more: bytes, asked: list[str]
+) -> None:
+    seen: list[str] = []
+
+    def handle(connection: socket.socket) -> None:
+        seen.append(read_request(connection).split()[1].decode())
+        connection.sendall(REDIRECT % (location, more) if len(seen) == 1 else OK)
+
+    attempt = probe_once(serve(handle).port, target=target, authority="api.backend")
+
+    assert seen == asked
+    followed = len(asked) == 2
+    assert (attempt["status"], attempt["redirected"]) == ((200, "/admin") if followed else (307, ""))
+    assert attempt["headers"].get("server") == ("test" if followed else "envoy")
+
+
 def test_answers(serve: Callable[[Handler], Server]) -> None:
     pending = iter(ANSWERS)
 

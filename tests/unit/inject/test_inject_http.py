@@ -106,6 +106,58 @@ def test_attack(denied: tuple[Denied, ...], made: Attempt, kind: OutcomeKind, na
     assert HttpJudge(INJECTION, denied).attack(made) == Outcome(kind, name)
 
 
+ANY: tuple[Denied, ...] = ()
+WITH_BODY = (Denied(status=403, body="go away"),)
+TOLD = "Access denied%0D%0A"
+
+
+def grpc(status: str, message: str = TOLD, **more: str) -> Attempt:
+    """An answer without a body, as Envoy gives it to a gRPC client."""
+    return answer(200, content_type="application/grpc", grpc_status=status, grpc_message=message, **more)
+
+
+@pytest.mark.parametrize(
+    ("denied", "made", "kind", "name"),
+    [
+        (BY_STATUS, grpc("7", server="envoy"), DENIED, "grpc-7"),
+        (BY_STATUS, grpc("7"), DENIED, "grpc-7"),
+        (ANY, grpc("7", server="envoy"), DENIED, "grpc-7"),
+        (WITH_BODY, grpc("7", "go%20away"), DENIED, "grpc-7"),
+        (BY_STATUS, grpc("7", server="nginx"), LEAKED, "http-200"),
+        (BY_STATUS, grpc("7", "no such user", server="envoy"), LEAKED, "http-200"),
+        (BY_STATUS, grpc("7", x_envoy_upstream_service_time="2"), LEAKED, "http-200"),
+        (BY_STATUS, grpc("12", server="envoy"), LEAKED, "http-200"),
+        (BY_STATUS, grpc("0", ""), LEAKED, "http-200"),
+        (BY_STATUS, answer(200, "Access denied", grpc_status="7", grpc_message=TOLD), LEAKED, "http-200"),
+        (BY_TIMEOUT, grpc("7", server="envoy"), LEAKED, "http-200"),
+    ],
+)
+def test_a_grpc_client_is_told_of_a_denial_in_its_own_words(
+    denied: tuple[Denied, ...], made: Attempt, kind: OutcomeKind, name: str
+) -> None:
+    assert HttpJudge(INJECTION, denied).attack(made) == Outcome(kind, name)
+
+
+@pytest.mark.parametrize(
+    ("path", "made", "kind", "name"),
+    [
+        ("/api/..%2Fadmin", answer(307, server="envoy", location="http://elsewhere/"), BROKEN, "http-307-proxy"),
+        ("/api/..%5cadmin", answer(307, server="envoy", location="/admin"), BROKEN, "http-307-proxy"),
+        ("/api/..%2fadmin", answer(307, server="nginx", location="/admin"), LEAKED, "http-307"),
+        ("/api/..%2fadmin", answer(307, server="envoy", x_envoy_upstream_service_time="1"), LEAKED, "http-307"),
+        ("/api/..%2fadmin", answer(200, server="envoy"), LEAKED, "http-200"),
+        ("/api/..%2fadmin", answer(403, CILIUM, server="envoy"), DENIED, "http-403"),
+        ("/api/%2e%2e/admin", answer(307, server="envoy", location="/admin"), LEAKED, "http-307"),
+    ],
+)
+def test_a_proxy_that_spells_a_path_anew_has_not_asked_the_policy_yet(
+    path: str, made: Attempt, kind: OutcomeKind, name: str
+) -> None:
+    injection = INJECTION.model_copy(update={"url": f"http://http-api.backend{path}"})
+
+    assert HttpJudge(injection, BY_STATUS).attack(made) == Outcome(kind, name)
+
+
 def test_a_service_without_backends_refuses_by_itself() -> None:
     judge = HttpJudge(INJECTION, BY_TIMEOUT, backends=False)
     assert judge.attack(failed("connect", "refused")) == Outcome(BROKEN, "connect-refused")

@@ -75,6 +75,25 @@ def test_finished_drills_shrink_to_a_line() -> None:
     assert drawn(live.running(view, 20, 120), 120)[1:] == ["  admin-path  PASSED", "  database  waiting"]
 
 
+def test_many_drills_leave_their_room_to_those_that_run() -> None:
+    names = ("admin-path", "a", "b", "c", "d", "e")
+    view = folded((0, RunStarted("r", "zero-trust", "lab", 15, names)))
+    for name in ("c", "a"):
+        view = advance(view, PhaseStarted(name, "inject", f"attack of {name}", 12), 1)
+    for name, verdict in (("admin-path", "passed"), ("b", "failed"), ("e", "passed")):
+        view = advance(view, DrillFinished(factory.drill(verdict).model_copy(update={"name": name})), 2)  # type: ignore[arg-type]
+    lines = [re.sub(" *━.*", "", line) for line in drawn(live.running(view, 3, 120), 120)[1:]]
+    assert lines == [
+        "  PASSED  admin-path, e",
+        "  b  FAILED",
+        "  a  inject  2 s of at most 12 s",
+        "    attack of a",
+        "  c  inject  2 s of at most 12 s",
+        "    attack of c",
+        "  d  waiting",
+    ]
+
+
 @pytest.mark.parametrize("width", [20, 40, 63, 64, 100, 200])
 @pytest.mark.parametrize("make", [factory.miss, factory.hostile])
 def test_nothing_is_wider_than_the_terminal_and_nothing_is_lost(make: Callable[[], Result], width: int) -> None:
