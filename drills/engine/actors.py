@@ -26,6 +26,9 @@ GONE_SECONDS = 30.0
 LOOK_SECONDS = 0.1
 
 
+Part = tuple[From, str]  # who acts, and a role where one source needs several pods
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """A pod that acts for a source. ``number`` is its change in the journal, None for a pod that was there already."""
@@ -50,10 +53,10 @@ class Actors:
         self._pods: dict[str, DrillPod] = {}
         self._meant: dict[str, Source | ExistingPod] = {}
 
-    def bring(self, drill: str, sources: Iterable[From], lifetime: float) -> None:
+    def bring(self, drill: str, parts: Iterable[Part], lifetime: float) -> None:
         """Create what is needed and wait until it runs; ``lifetime``: wall seconds that a pod may live at most."""
-        for given in sources:
-            key, source = _key(given), self._playbook.source_of(given)
+        for given, role in parts:
+            key, source = _key(given, role), self._playbook.source_of(given)
             if key in self._actors:
                 continue
             self._meant[key] = source
@@ -65,9 +68,9 @@ class Actors:
         for actor in self._actors.values():
             self._wait_running(actor, until)
 
-    def of(self, source: From) -> Actor:
-        """The actor that a ``from`` means."""
-        return self._actors[_key(source)]
+    def of(self, source: From, role: str = "") -> Actor:
+        """The actor that a ``from`` means, in a role."""
+        return self._actors[_key(source, role)]
 
     def node_of(self, source: From) -> str:
         """The node on which the actor runs."""
@@ -172,8 +175,12 @@ class Actors:
         )
 
 
-def _key(source: From) -> str:
-    """A name for a ``from``: that of the playbook's source, or one made of what stands there."""
+def _key(source: From, role: str = "") -> str:
+    """A name for a ``from``: that of the playbook's source, or one made of what stands there; and its role."""
+    return _name(source) + (f"-{role}" if role else "")
+
+
+def _name(source: From) -> str:
     match source:
         case str():
             return source

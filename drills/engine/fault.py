@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from drills.cilium.encryption import Picture
-from drills.engine.actors import Actors
+from drills.engine.actors import Actors, Part
 from drills.engine.attack import TELL_SECONDS, WARM_UPS, Tell
 from drills.engine.capturing import Captures
 from drills.engine.interrupt import Interrupt
@@ -49,7 +49,7 @@ class Fault:
     ) -> None:
         """``record``: where findings go, the journal, and the run's name."""
         self.name = name
-        self._injection = injection
+        self._injection, self._control = injection, control
         self._target, actors, self._interrupt = world
         self._seen, self._journal, self._run = record
         self._fault = self._seen.fault = FaultSeen()
@@ -63,6 +63,11 @@ class Fault:
     def title(self) -> str:
         """What is done, in a few words."""
         return f"{self._injection.fault.replace('-', ' ')} on {self._injection.node}"
+
+    @property
+    def parts(self) -> list[Part]:
+        """Who acts: the control alone goes across the path."""
+        return [(self._control.source, "")]
 
     @property
     def settles(self) -> float:

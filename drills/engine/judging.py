@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from drills.engine import alerting, enforcing, faulted
+from drills.engine import alerting, enforcing, faulted, flooded
 from drills.engine.alerting import Period
 from drills.engine.result import Drill, Recovery
 from drills.engine.seen import Expected, Seen
@@ -23,7 +23,10 @@ def judge(
 ) -> Drill:
     """The drill's result."""
     control = enforcing.control(spec, seen)
-    if seen.fault is None:
+    under = [] if seen.load is None else flooded.during(seen, seen.load, control)
+    if seen.load is not None:
+        enforcement = flooded.enforcement(seen, seen.load, under)
+    elif seen.fault is None:
         enforcement = enforcing.enforcement(spec, seen, control)
     else:
         enforcement = faulted.enforcement(spec, seen, seen.fault, control)
@@ -45,6 +48,8 @@ def judge(
         quiet=quiets,
         collateral=alerting.collateral([*expected, *quiet], seen, period),
         recovery=recovery,
+        during=under,
+        flood=None if seen.load is None else flooded.numbers(seen.load),
     )
 
 

@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import drills
+from drills.engine import preflight
 from drills.engine.drill import DrillRun
 from drills.engine.journal import Journal
 from drills.engine.result import Clock, Drill, Inputs, PolicyInput, Provenance, RuleInput, TargetInput
@@ -24,8 +25,6 @@ from drills.engine.seen import Seen
 from drills.engine.target import Target
 from drills.engine.watch import POLL_SECONDS, Sources, Watch
 from drills.errors import WorldError
-from drills.inject.kinds import kind_of
-from drills.playbook import WireguardInjection
 
 GAP = 4 * POLL_SECONDS  # between two polls: longer ones are told
 ACTOR_VARIABLES = ("CI_JOB_URL", "GITHUB_RUN_ID", "BUILD_URL", "DRILLS_REASON")  # reason: a ticket, a game day's name
@@ -145,9 +144,8 @@ def _rules(target: Target, watch: Watch, runs: Sequence[DrillRun]) -> list[RuleI
 
 def _targets(target: Target, runs: Sequence[DrillRun]) -> list[TargetInput]:
     """Where the attacks and controls went: a Service with what is behind it, or a name outside."""
-    tried = [each for run in runs for each in (run.injection, run.control)]
-    kinds = {kind.host: kind for kind in (kind_of(each) for each in tried if not isinstance(each, WireguardInjection))}
-    return [_target(target, host, kind.service) for host, kind in kinds.items()]
+    hosts = dict(end for run in runs for end in preflight.ends(run.drill))
+    return [_target(target, host, service) for host, service in hosts.items()]
 
 
 def _target(target: Target, host: str, named: tuple[str, str] | None) -> TargetInput:

@@ -18,6 +18,7 @@ from drills.errors import WorldError
 from drills.kube import Cluster
 
 CLOCK = ("kube-system", "drills-lab", "timeLapse")
+CAPACITY = "maxRequestsPerSecond"  # in the same ConfigMap: what the target carries, on the wall
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Target:
     cluster: Cluster
     addresses: Addresses
     time_lapse: float
+    capacity: float | None = None  # requests a second of the wall that it carries; None: not known
 
     def wall(self, playbook_seconds: float) -> float:
         """Seconds on the wall."""
@@ -68,7 +70,8 @@ def connect(
     cluster = Cluster.connect(kubeconfig=kubeconfig, context=context)
     namespace, name, key = CLOCK
     data = cluster.config_map(namespace, name) or {}
-    target = Target(kind, cluster.name, cluster, addresses, _scale(data.get(key, "1")))
+    scale, capacity = _scale(data.get(key, "1")), _capacity(data.get(CAPACITY))
+    target = Target(kind, cluster.name, cluster, addresses, scale, capacity)
     target.sources().prometheus.buildinfo()
     return target
 
@@ -81,3 +84,12 @@ def _scale(text: str) -> float:
     if not 1 <= scale <= 1000:
         raise WorldError(f"ConfigMap {CLOCK[0]}/{CLOCK[1]} says {CLOCK[2]}: {text!r}, which is no time-lapse.")
     return scale
+
+
+def _capacity(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise WorldError(f"ConfigMap {CLOCK[0]}/{CLOCK[1]} says {CAPACITY}: {text!r}, which is no number.") from None

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import locust  # patches the standard library: first of all that does I/O
 import gevent
+import locust  # patches the standard library before anything does I/O
 import locust.runners
 from gevent.event import Event
 from locust.env import Environment

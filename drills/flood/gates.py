@@ -51,7 +51,7 @@ class Gates:
                 (("sendto",), self._datagram),
             ):
                 for name in names:
-                    if name in vars(kind) or kind is gevent.socket.socket and hasattr(kind, name):
+                    if name in vars(kind) or (kind is gevent.socket.socket and hasattr(kind, name)):
                         setattr(kind, name, gate(getattr(kind, name)))
 
     def report(self) -> None:

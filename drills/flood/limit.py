@@ -12,9 +12,7 @@ class Limiter:
     more for each that waits; never more than ``most`` in all. One thread only (greenlets are).
     """
 
-    def __init__(
-        self, rate: float, most: int, clock: Callable[[], float], wait: Callable[[float], object]
-    ) -> None:
+    def __init__(self, rate: float, most: int, clock: Callable[[], float], wait: Callable[[float], object]) -> None:
         """``wait`` is called with seconds; with ``inf`` it must not return."""
         self.taken = 0
         self._interval = 1.0 / rate

@@ -102,7 +102,8 @@ class RawHttpClient:
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _measured(self, method: str, path: str, name: str, data: bytes) -> RawResponse | None:
-        response, failure = None, None
+        response: RawResponse | None = None
+        failure: Exception | None = None
         at, began = time.time(), time.perf_counter()
         try:
             response = self._exchange(method, data)
