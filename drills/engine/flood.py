@@ -111,11 +111,10 @@ class Flood:
 
     def prepare(self, lifetime: float) -> None:
         """Locust starts in its pods, and waits."""
-        del lifetime
         source = self._injection.source
         workers = [self._actors.of(source, _worker(number)) for number in range(self._injection.workers)]
         master = self._actors.of(source, MASTER)
-        self._load = Load(self._target.cluster, self.name, self._plan, master, workers)
+        self._load = Load(self._target.cluster, self.name, self._plan, (master, workers), lifetime)
         self._load.start()
 
     def remove(self) -> list[str]:
@@ -145,6 +144,8 @@ class Flood:
             self._load.ready(self._interrupt.stop)
             for probe in (*attackers, control):
                 probe.ready()
+            if stopped():
+                return
             begin()
             self._flood(self._load, attackers, control, tell, stopped)
         finally:

@@ -87,17 +87,20 @@ class Program:
 class Load:
     """A flood's master and workers. `start`, `ready`, `go`; then `numbers` grow until `over`, or `close` ends it."""
 
-    def __init__(self, cluster: Cluster, name: str, plan: Plan, master: Actor, workers: Sequence[Actor]) -> None:
-        """Nothing starts yet."""
+    def __init__(
+        self, cluster: Cluster, name: str, plan: Plan, actors: tuple[Actor, Sequence[Actor]], lifetime: float
+    ) -> None:
+        """``actors``: the master and the workers; ``lifetime``: wall seconds that each may run at most."""
+        master, workers = actors
         self.plan = plan
         self.over = threading.Event()
         self._changed = threading.Condition()
         self._numbers: list[Numbers] = []
         self._ready = self._finished = False
         self._running: Mapping[str, Any] | None = None
-        self._master = Program(cluster, master, plan.master(f"{name}-load"), self._hear_master)
+        self._master = Program(cluster, master, plan.master(f"{name}-load", lifetime), self._hear_master)
         self._workers = [
-            Program(cluster, actor, plan.worker(f"{name}-load-{number}", number), self._hear_worker)
+            Program(cluster, actor, plan.worker(f"{name}-load-{number}", number, lifetime), self._hear_worker)
             for number, actor in enumerate(workers)
         ]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from drills.inject.base import SLACK, service_of
+from drills.inject.base import service_of
 from drills.playbook import FloodInjection
 
 COMMAND: Final = ("python", "-m", "drills.flood")
@@ -58,32 +58,34 @@ class Plan:
             locustfile=locustfile,
         )
 
-    def master(self, name: str) -> dict[str, Any]:
-        """The first line of the master's input."""
-        return self._config(name, "master", 0, self.rate, self.requests)
+    def master(self, name: str, lifetime: float) -> dict[str, Any]:
+        """The first line of the master's input; ``lifetime`` in wall seconds from now, at most."""
+        return {"role": "master", "number": 0, "rate": self.rate, "requests": self.requests} | self._rest(
+            name, lifetime
+        )
 
-    def worker(self, name: str, number: int) -> dict[str, Any]:
+    def worker(self, name: str, number: int, lifetime: float) -> dict[str, Any]:
         """The first line of a worker's; ``number`` counts from 0."""
         share, rest = divmod(self.requests, self.workers)
-        return self._config(name, "worker", number, self.rate / self.workers, share + (number < rest))
+        own = {
+            "role": "worker",
+            "number": number,
+            "rate": self.rate / self.workers,
+            "requests": share + (number < rest),
+        }
+        return own | self._rest(name, lifetime)
 
-    def _config(
-        self, name: str, role: Literal["master", "worker"], number: int, rate: float, requests: int
-    ) -> dict[str, Any]:
+    def _rest(self, name: str, lifetime: float) -> dict[str, Any]:
         return {
             "id": name,
-            "role": role,
             "host": self.host,
             "path": self.path,
             "locustfile": self.locustfile.text,
             "name": self.locustfile.name,
             "users": self.users,
             "workers": self.workers,
-            "number": number,
-            "rate": rate,
-            "requests": requests,
             "seconds": self.seconds,
-            "deadline": self.seconds + 2 * START_SECONDS + 60 + SLACK,  # from its start, which is before the baseline
+            "deadline": lifetime,
         }
 
 
