@@ -7,7 +7,7 @@ ready, its identity number that of the workload it stands for, and every policy 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from drills.engine.interrupt import Interrupt
@@ -27,6 +27,9 @@ READY_SECONDS = 60.0  # on the wall: a real cluster may have to pull the image
 REALISED_SECONDS = 30.0
 GONE_SECONDS = 30.0
 LOOK_SECONDS = 0.1
+
+
+Part = tuple[From, str]  # who acts, and a role where one source needs several pods
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,10 @@ class Actors:
         self._pods: dict[str, DrillPod] = {}
         self._meant: dict[str, Source | ExistingPod] = {}
 
-    def bring(self, drill: str, sources: Iterable[From], lifetime: float) -> None:
+    def bring(self, drill: str, parts: Iterable[Part], lifetime: float) -> None:
         """Create what is needed and wait until it runs; ``lifetime``: wall seconds that a pod may live at most."""
-        for given in sources:
-            key, source = _key(given), self._playbook.source_of(given)
+        for given, role in parts:
+            key, source = _key(given, role), self._playbook.source_of(given)
             if key in self._actors:
                 continue
             self._meant[key] = source
@@ -78,16 +81,16 @@ class Actors:
         for actor in self._actors.values():
             self._wait_running(actor, until)
 
-    def of(self, source: From) -> Actor:
-        """The actor that a ``from`` means."""
-        return self._actors[_key(source)]
+    def of(self, source: From, role: str = "") -> Actor:
+        """The actor that a ``from`` means, in a role."""
+        return self._actors[_key(source, role)]
 
     def node_of(self, source: From) -> str:
         """The node on which the actor runs."""
         return self._pods[_key(source)].node
 
-    def realise(self, target: Service | None, concerned: Collection[str] | None) -> Realised:
-        """Wait until every valid policy is realised at both ends: the actors, and the pods behind a target.
+    def realise(self, targets: Sequence[Service], concerned: Collection[str] | None) -> Realised:
+        """Wait until every valid policy is realised at both ends: the actors, and the pods behind the targets.
 
         ``concerned``: the namespaces whose policies may matter, None for all.
         Returns what an auditor wants to know of them; WorldError if it does not come.
@@ -100,7 +103,7 @@ class Actors:
             }
             ends = [
                 *(End(f"the drill pod of {key}", self._pods[key].node, one) for key, one in endpoints.items()),
-                *self._behind(target),
+                *(end for target in targets for end in self._behind(target)),
             ]
             nodes, unasked = self._ask_nodes({one.node for one in ends})
             matter = [one for one in policies if concerned is None or (one.namespace or "") in concerned]
@@ -113,15 +116,15 @@ class Actors:
         return Realised(
             policies=[policy_input(one, nodes) for one in policies],
             actors=[self._source_input(key) for key in self._actors],
-            images=self._images(target),
+            images=self._images(targets),
             unasked=unasked,
         )
 
-    def _images(self, target: Service | None) -> list[ImageInput]:
-        """What the acting pods, those behind the target and Cilium's own run."""
+    def _images(self, targets: Sequence[Service]) -> list[ImageInput]:
+        """What the acting pods, those behind the targets and Cilium's own run."""
         cluster = self._target.cluster
         pods = [(one.namespace, one.pod) for one in self._actors.values()]
-        if target is not None:
+        for target in targets:
             pods += [(target.namespace, one.pod) for one in target.backends if one.pod is not None]
         found = [(f"{namespace}/{pod}", cluster.images(namespace, pod)) for namespace, pod in pods]
         return [
@@ -130,10 +133,10 @@ class Actors:
             for image, known in images.items()
         ]
 
-    def _behind(self, target: Service | None) -> Iterator[End]:
+    def _behind(self, target: Service) -> Iterator[End]:
         """The pods behind a target; one on its node's network has no endpoint of its own, and no policy."""
-        for backend in () if target is None else target.backends:
-            if target is None or backend.pod is None:
+        for backend in target.backends:
+            if backend.pod is None:
                 continue
             endpoint = self._target.cluster.endpoint(target.namespace, backend.pod)
             if endpoint is not None:
@@ -239,8 +242,12 @@ class Actors:
         )
 
 
-def _key(source: From) -> str:
-    """A name for a ``from``: that of the playbook's source, or one made of what stands there."""
+def _key(source: From, role: str = "") -> str:
+    """A name for a ``from``: that of the playbook's source, or one made of what stands there; and its role."""
+    return _name(source) + (f"-{role}" if role else "")
+
+
+def _name(source: From) -> str:
     match source:
         case str():
             return source

@@ -69,12 +69,18 @@ def _unjudged(seen: Seen, enforcement: Enforcement, period: Period) -> str | Non
         return f"no attack was made: {seen.lack or 'it was stopped before'}"
     if seen.fault is not None:  # it was there, whatever is known of the encryption
         return _unlasting(seen.fault, period)
+    return _undenied(seen, enforcement) or (
+        None if period.aborted is None else f"the drill was stopped: {period.aborted}"
+    )
+
+
+def _undenied(seen: Seen, enforcement: Enforcement) -> str | None:
+    if seen.load is not None:  # the alert tells of the load, not of what was denied meanwhile
+        return seen.load.shortfall
     if enforcement.verdict == "inconclusive":
         return f"the attack itself is inconclusive: {enforcement.reason}"
     if enforcement.denied < ENOUGH * enforcement.attempts:
         return f"only {enforcement.denied} of {enforcement.attempts} attempts were denied, and the alert counts denials"
-    if period.aborted is not None:
-        return f"the drill was stopped: {period.aborted}"
     return None
 
 

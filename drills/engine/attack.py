@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from drills.engine import evidence
-from drills.engine.actors import Actors
+from drills.engine.actors import Actors, Part
 from drills.engine.attempts import Probe
 from drills.engine.events import Role
 from drills.engine.interrupt import Interrupt
@@ -18,7 +18,7 @@ from drills.engine.target import Target
 from drills.engine.watch import Sources
 from drills.errors import WorldError
 from drills.inject import dns
-from drills.inject.base import Attempt, Outcome, OutcomeKind
+from drills.inject.base import Attempt, Outcome, OutcomeKind, in_time
 from drills.inject.kinds import Kind, kind_of
 from drills.kube import Agent, Service
 from drills.playbook import Control, Denied, ProbeInjection
@@ -30,7 +30,16 @@ TELL_SECONDS = 0.25
 FLOWS_SECONDS = 1.0  # on the wall: how far the agents' logs may be behind
 AUDITED = 'sum by (enforcement) (cilium_policy_endpoint_enforcement_status{enforcement=~"audit-.*"}) > 0'
 
-Tell = Callable[[Role, Probe, int], None]
+
+class Counted(Protocol):
+    """Attempts so far."""
+
+    def outcomes(self) -> Mapping[str, int]:
+        """By outcome."""
+        ...
+
+
+Tell = Callable[[Role, Counted, int], None]
 
 
 class Attack:
@@ -61,6 +70,11 @@ class Attack:
         return self._kind.title
 
     @property
+    def parts(self) -> list[Part]:
+        """Who acts."""
+        return [(self._injection.source, ""), (self._control.source, "")]
+
+    @property
     def seconds(self) -> float:
         """How long it lasts, on the wall."""
         return self._target.wall(self._injection.duration)
@@ -70,10 +84,10 @@ class Attack:
         """Wall seconds that it may take beyond that: none."""
         return 0.0
 
-    def target(self) -> Service | None:
-        """The Service that is attacked, with what stands behind it now; None for a name outside. Raises WorldError."""
+    def targets(self) -> list[Service]:
+        """The Service that is attacked, with what stands behind it now; none for a name outside. Raises WorldError."""
         self._look_up_target()
-        return self._seen.service
+        return [] if self._seen.service is None else [self._seen.service]
 
     def prepare(self, lifetime: float) -> None:
         """Nothing but the drill pods is needed."""
@@ -109,8 +123,8 @@ class Attack:
         """Both probes to their end, or until ``stopped``; ``begin`` is called when they are ready."""
         seen = self._seen
         seen.control.clear()
-        self._look_before()
-        attack, control = self._attacker(), self._controller()
+        self.look_before()
+        attack, control = self.attacker(), self.controller()
         try:
             attack.ready()
             control.ready()
@@ -127,7 +141,9 @@ class Attack:
         finally:
             attack.close()
             control.close()
-            self._keep(attack, control)
+            self.keep(attack, control)
+            self._write("attack", attack)
+            self._write("control", control)
 
     def gather(self) -> None:
         """Flows at once, because ring buffers forget; the counter once Prometheus has scraped it after the attack."""
@@ -179,7 +195,7 @@ class Attack:
             lost = max(seen.flows.lost, round(after.lost - before.lost))
             seen.flows = seen.flows.model_copy(update={"lost": lost, "partial": True})
 
-    def _look_before(self) -> None:
+    def look_before(self) -> None:
         """The target's pods, who guards them, and the numbers from which denials are counted."""
         seen, cluster = self._seen, self._target.cluster
         self._look_up_target()
@@ -206,15 +222,22 @@ class Attack:
             return found
         return found + [f"{one.value:g} endpoints are in {one.labels.get('enforcement')} mode" for one in audited]
 
-    def _attacker(self) -> Probe:
+    def attacker(self, within: float = float("inf")) -> Probe:
+        """The attack's probe; all of it is to be made ``within`` wall seconds."""
         service = self._seen.service
         judge = self._kind.judge(self._denied, backends=service is None or bool(service.backends), shared=self._shared)
         config = self._config(f"{self.name}-attack", self._kind, scale=self._target.time_lapse)
-        return self._probe(self._injection, config, judge.attack)
+        return self._probe(self._injection, _squeezed(config, within), judge.attack)
 
-    def _controller(self) -> Probe:
+    def controller(self, within: float = float("inf")) -> Probe:
+        """The control's probe, likewise."""
         config = self._config(f"{self.name}-control", self._control_kind, scale=self._target.time_lapse)
-        return self._probe(self._control, config, self._control_kind.judge().control)
+        judge, limit = self._control_kind.judge(), self._control.max_latency
+
+        def classify(attempt: Attempt) -> Outcome:
+            return in_time(judge.control(attempt), attempt, limit)
+
+        return self._probe(self._control, _squeezed(config, within), classify)
 
     def _config(self, name: str, kind: Kind, *, scale: float) -> dict[str, Any]:
         """To a Service's pods directly and in turn, so that each of them is judged; the name must resolve all the same.
@@ -240,14 +263,21 @@ class Attack:
         actor = self._actors.of(injection.source)
         return Probe(self._target.cluster, (actor.namespace, actor.pod), config, classify)
 
-    def _keep(self, attack: Probe, control: Probe) -> None:
+    def keep(self, attack: Probe, control: Probe) -> None:
+        """What both found goes into what was seen."""
         seen = self._seen
         seen.attack, seen.control = attack.attempts(), control.attempts()
         seen.attack_error, seen.control_error = attack.error, control.error
         if seen.attack:
             seen.attack_began = min(one.attempt.at for one in seen.attack)
             seen.attack_ended = max(one.attempt.at for one in seen.attack)
-        for role, probe in (("attack", attack), ("control", control)):
-            self._journal.write("attempts", drill=self.name, role=role, outcomes=probe.outcomes(), error=probe.error)
-            if times := series(probe.attempts()):
-                self._journal.write("series", drill=self.name, role=role, **times)
+
+    def _write(self, role: Role, probe: Probe) -> None:
+        self._journal.write("attempts", drill=self.name, role=role, outcomes=probe.outcomes(), error=probe.error)
+        if times := series(probe.attempts()):
+            self._journal.write("series", drill=self.name, role=role, **times)
+
+
+def _squeezed(config: dict[str, Any], within: float) -> dict[str, Any]:
+    """The same attempts, a little faster if they would take longer than that."""
+    return config | {"rate": max(config["rate"], config["count"] / within)}

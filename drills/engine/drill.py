@@ -13,8 +13,7 @@ from functools import partial
 from drills.engine import enforcing, faulted, judging, preflight, told
 from drills.engine.actors import Actors
 from drills.engine.alerting import Period
-from drills.engine.attack import Attack
-from drills.engine.attempts import Probe
+from drills.engine.attack import Attack, Counted
 from drills.engine.events import (
     AlertMoved,
     AttemptsMade,
@@ -27,6 +26,7 @@ from drills.engine.events import (
     Stage,
 )
 from drills.engine.fault import LONGEST_BESIDE, Fault
+from drills.engine.flood import Flood
 from drills.engine.following import Following
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
@@ -37,7 +37,7 @@ from drills.engine.target import Target
 from drills.engine.watch import Sources, Watch
 from drills.errors import DrillsError
 from drills.inject.base import OutcomeKind
-from drills.playbook import Control, Drill, Playbook, ProbeInjection, WireguardInjection
+from drills.playbook import Control, Drill, FloodInjection, Injection, Playbook, WireguardInjection
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +67,20 @@ class DrillRun:
         self._sources: Sources = target.sources()
         self._actors = Actors(target, context.playbook, journal, context.run, interrupt)
         self._alerts = Following(drill, target, self._sources, context.watch, interrupt, self._moved)
-        self._attack = self._attack_by(self.injection)
+        self._attack = self._attack_by(drill.injection)
         self._deadline = float("inf")
 
-    def _attack_by(self, injection: ProbeInjection | WireguardInjection) -> Attack | Fault:
+    def _attack_by(self, injection: Injection) -> Attack | Fault | Flood:
         target, journal, interrupt = self._target, self._context.journal, self._context.interrupt
         name, control = self.drill.name, self.control
         if isinstance(injection, WireguardInjection):
             record = (self.seen, journal, self._context.run)
             return Fault(name, injection, control, (target, self._actors, interrupt), record)
+        if isinstance(injection, FloodInjection):
+            world = (target, self._sources, self._actors, self._context.playbook)
+            return Flood(self.drill, injection, control, world, (self.seen, journal), interrupt)
         tried = (injection, control, self.drill.expect.denied or ())
         return Attack(name, tried, (target, self._sources, self._actors), (self.seen, journal), interrupt)
-
-    @property
-    def injection(self) -> ProbeInjection | WireguardInjection:
-        """The attack."""
-        injection = self.drill.injection
-        return injection if isinstance(injection, WireguardInjection) else preflight.attack_of(self.drill)
 
     @property
     def control(self) -> Control:
@@ -103,6 +100,7 @@ class DrillRun:
     def know(self) -> None:
         """InputError for a drill that could not end well, WorldError if Prometheus cannot be asked: nothing is made."""
         preflight.check_namespaces(self.drill, self._context.playbook)
+        preflight.check_capacity(self.drill, self._target.time_lapse, self._target.capacity)
         self._alerts.know_rules()
 
     def run(self, attack_over: Callable[[], None] = lambda: None, undisturbed_since: float = 0.0) -> DrillResult:
@@ -156,9 +154,8 @@ class DrillRun:
         limit = self._target.wall(self._context.playbook.guards.max_duration)
         self._context.journal.write("plan", drill=self.drill.name, **told.plan(self.drill, self._context.playbook))
         self._phase("prepare", "drill pods")
-        sources = [each.source for each in (self.injection, self.control) if not isinstance(each, WireguardInjection)]
-        self._actors.bring(self.drill.name, sources, self._lifetime(limit))
-        ready = self._actors.realise(self._attack.target(), self.seen.concerned)
+        self._actors.bring(self.drill.name, self._attack.parts, self._lifetime(limit))
+        ready = self._actors.realise(self._attack.targets(), self.seen.concerned)
         self.seen.policies, self.seen.actors, self.seen.unasked = ready.policies, ready.actors, ready.unasked
         self.seen.images = ready.images
         self._attack.prepare(self._lifetime(limit))
@@ -167,7 +164,7 @@ class DrillRun:
     def _lifetime(self, limit: float) -> float:
         """How long a drill pod may live, should this process die: baseline, attack and observation, with room."""
         waits = self._alerts.waits()
-        beside = LONGEST_BESIDE if isinstance(self.injection, WireguardInjection) else 0.0
+        beside = LONGEST_BESIDE if isinstance(self.drill.injection, WireguardInjection) else 0.0
         return 120.0 + waits.settle + waits.still + limit + beside
 
     def _baseline(self, undisturbed_since: float) -> bool:
@@ -213,6 +210,8 @@ class DrillRun:
         """Whether there was something that an alert could tell of."""
         if self.seen.fault is not None:
             return self.seen.fault.happened
+        if self.seen.load is not None:
+            return self.seen.attacked and self.seen.load.shortfall is None
         return any(one.outcome.kind is OutcomeKind.DENIED for one in self.seen.attack)
 
     def _recover(self) -> None:
@@ -250,8 +249,8 @@ class DrillRun:
         self._context.journal.write("note", drill=self.drill.name, text=text)
         self._context.listener(Note(self.drill.name, text))
 
-    def _tell(self, role: Role, probe: Probe, planned: int) -> None:
-        self._context.listener(AttemptsMade(self.drill.name, role, planned, probe.outcomes()))
+    def _tell(self, role: Role, made: Counted, planned: int) -> None:
+        self._context.listener(AttemptsMade(self.drill.name, role, planned, made.outcomes()))
         self._alerts.tell()
 
     def _moved(self, alert: str, stage: Stage) -> None:

@@ -12,10 +12,10 @@ from drills.engine.attempts import Classified, tally
 from drills.engine.result import Control, CounterEvidence, Enforcement, FlowEvidence, PolicyInput
 from drills.engine.seen import Seen
 from drills.engine.verdict import ControlTally, Judgement, Tally, judge_control, judge_enforcement
-from drills.inject.base import OutcomeKind
+from drills.inject.base import SLOW, OutcomeKind
 from drills.inject.kinds import kind_of
 from drills.playbook import Drill as Spec
-from drills.playbook import Playbook, WireguardInjection
+from drills.playbook import FloodInjection, Playbook, WireguardInjection
 
 SHORTEST_SILENCE: Final = 1.0  # seconds: the kernel sends the second SYN after one
 SLOW_PATH: Final = 10  # times what the control's slowest hundredth takes to connect
@@ -29,11 +29,17 @@ def control(spec: Spec, seen: Seen) -> Control:
     verdict, reason = judge_control(ControlTally(succeeded, planned))
     return Control(
         verdict=verdict,
-        reason=seen.control_error or reason,
+        reason="; ".join([seen.control_error or reason, *_slow(spec, seen)]),
         attempts=len(made),
         succeeded=sum(succeeded),
         outcomes=_outcomes(seen.control),
     )
+
+
+def _slow(spec: Spec, seen: Seen) -> Iterator[str]:
+    slow = sum(one.outcome.name.endswith(SLOW) for one in seen.control)
+    if slow and spec.control is not None and spec.control.max_latency is not None:
+        yield f"{slow} answers took longer than maxLatency ({spec.control.max_latency:g} s)"
 
 
 def enforcement(spec: Spec, seen: Seen, beside: Control) -> Enforcement:
@@ -147,7 +153,7 @@ def _changed_meanwhile(seen: Seen) -> str | None:
 
 def concerned(playbook: Playbook, spec: Spec) -> frozenset[str] | None:
     """The namespaces whose policies can select an end of the attack, "" for those of the cluster; None: any."""
-    if isinstance(spec.injection, WireguardInjection):
+    if isinstance(spec.injection, WireguardInjection | FloodInjection):
         return None
     attack = preflight.attack_of(spec)
     target = kind_of(attack).service

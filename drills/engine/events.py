@@ -9,7 +9,7 @@ from typing import Literal
 from drills.engine.result import Drill, Result
 
 Phase = Literal["prepare", "baseline", "inject", "observe", "recover", "done"]
-Role = Literal["attack", "control"]
+Role = Literal["attack", "control", "load"]
 Stage = Literal["quiet", "pending", "firing", "at Alertmanager", "notified", "resolved"]
 
 

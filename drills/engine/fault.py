@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from drills.cilium.encryption import Picture
-from drills.engine.actors import Actors
+from drills.engine.actors import Actors, Part
 from drills.engine.attack import TELL_SECONDS, WARM_UPS, Tell
 from drills.engine.capturing import Captures
 from drills.engine.interrupt import Interrupt
@@ -24,6 +24,7 @@ from drills.errors import WorldError
 from drills.inject import wireguard
 from drills.inject.base import OutcomeKind
 from drills.inject.wireguard import EffectState, HideKeyFile, Plan, Remove, Replace, RestartAgent, RestoreObject
+from drills.kube import Service
 from drills.kube.api import Obj
 from drills.kube.references import Reference, delete, read, replace
 from drills.kube.wireguard import WireGuard
@@ -49,7 +50,7 @@ class Fault:
     ) -> None:
         """``record``: where findings go, the journal, and the run's name."""
         self.name = name
-        self._injection = injection
+        self._injection, self._control = injection, control
         self._target, actors, self._interrupt = world
         self._seen, self._journal, self._run = record
         self._fault = self._seen.fault = FaultSeen()
@@ -65,6 +66,11 @@ class Fault:
         return f"{self._injection.fault.replace('-', ' ')} on {self._injection.node}"
 
     @property
+    def parts(self) -> list[Part]:
+        """Who acts: the control alone goes across the path."""
+        return [(self._control.source, "")]
+
+    @property
     def settles(self) -> float:
         """Wall seconds that it may take until it stands."""
         return EFFECT_SECONDS
@@ -74,8 +80,9 @@ class Fault:
         """How long it stands, on the wall."""
         return wall_seconds(self._injection, self._target.time_lapse)
 
-    def target(self) -> None:
+    def targets(self) -> list[Service]:
         """No pod is attacked."""
+        return []
 
     def prepare(self, lifetime: float) -> None:
         """Its captures' pods. ``lifetime``: wall seconds that they may live at most."""

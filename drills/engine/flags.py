@@ -23,6 +23,7 @@ from drills.inject.base import OutcomeKind
 ENOUGH = 1.5  # attack over threshold, and threshold over what was there before
 DENIALS = ("denied", "dropped", "403", "policy denied")  # label values of metrics that count denials only
 COUNTERS = ("_total", "_count")
+RECORDS = 2  # that an agent receives of a request: itself and its answer (Cilium 1.20 UpdateProxyStatistics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,10 @@ def _own(selector: Selector, seen: Seen) -> int:
     if any(matcher.value.lower().startswith(DENIALS) for matcher in selector.matchers):
         denied = sum(one.outcome.kind in kinds for one in (*seen.attack, *seen.control))
         return max(denied, 0 if seen.flows is None else seen.flows.events)  # a SYN that is dropped is sent again
-    return len(seen.attack) + len(seen.control)
+    made = len(seen.attack) + len(seen.control)
+    if seen.load is not None and seen.load.numbers is not None:
+        made += seen.load.numbers.requests
+    return made * (RECORDS if any(matcher.value == "received" for matcher in selector.matchers) else 1)
 
 
 def _moved(series: Sequence[Series], since: float) -> float:

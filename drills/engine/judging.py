@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from drills.engine import alerting, enforcing, faulted
+from drills.engine import alerting, enforcing, faulted, flooded
 from drills.engine.alerting import Period
 from drills.engine.result import Alert, Control, Drill, Enforcement, Quiet, Recovery
 from drills.engine.seen import Expected, Seen
@@ -25,7 +25,10 @@ def judge(
 ) -> Drill:
     """The drill's result."""
     control = enforcing.control(spec, seen)
-    if seen.fault is None:
+    under = [] if seen.load is None else flooded.during(seen, seen.load, control)
+    if seen.load is not None:
+        enforcement = flooded.enforcement(seen, seen.load, under)
+    elif seen.fault is None:
         enforcement = enforcing.enforcement(spec, seen, control)
     else:
         enforcement = faulted.enforcement(spec, seen, seen.fault, control)
@@ -47,6 +50,8 @@ def judge(
         quiet=quiets,
         collateral=alerting.collateral([*expected, *quiet], seen, period),
         recovery=recovery,
+        during=under,
+        flood=None if seen.load is None else flooded.numbers(seen.load),
     )
 
 

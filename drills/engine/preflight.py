@@ -14,10 +14,12 @@ from alerts.rule import AlertRule, rule_of_loaded
 from drills.engine.result import BoundSeconds
 from drills.engine.watch import Snapshot, carries
 from drills.errors import InputError
+from drills.inject import flood
 from drills.inject.kinds import kind_of
 from drills.inject.wireguard import SHORTEST_SECONDS
 from drills.playbook import AlertExpectation, Drill, FloodInjection, Playbook, ProbeInjection, WireguardInjection
 from drills.playbook.model import Control
+from drills.units import format_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,14 @@ class Waits:
 
 def check_built(drill: Drill) -> None:
     """InputError for an injection that this version does not have yet."""
-    if isinstance(drill.injection, FloodInjection):
-        raise InputError(
-            f"The drill {drill.name}: this version does not run {drill.injection.kind} injections yet; leave the drill "
-            "out with --only."
-        )
     if drill.control is None:
         raise InputError(f"The drill {drill.name} has no control: a denial counts only beside an allowed request.")
+    if isinstance(drill.injection, FloodInjection):
+        if not drill.expect.during:
+            raise InputError(
+                f"The drill {drill.name} does not say what must stay denied under its load: `expect` lacks `during`."
+            )
+        return
     if isinstance(drill.injection, WireguardInjection):
         if drill.expect.plaintext is None and drill.expect.path is None:
             raise InputError(
@@ -60,13 +63,34 @@ def check_built(drill: Drill) -> None:
 def check_namespaces(drill: Drill, playbook: Playbook) -> None:
     """InputError where an attack or a control goes to a namespace that the guards do not list."""
     allowed = playbook.guards.namespaces
-    attack = () if isinstance(drill.injection, WireguardInjection) else (attack_of(drill),)
-    for one in (*attack, control_of(drill)):
-        named = kind_of(one).service
+    for host, named in ends(drill):
         if allowed is not None and named is not None and named[0] not in allowed:
-            raise InputError(
-                f"The drill {drill.name} goes to {kind_of(one).host}, and guards.namespaces does not list {named[0]}."
-            )
+            raise InputError(f"The drill {drill.name} goes to {host}, and guards.namespaces does not list {named[0]}.")
+
+
+def ends(drill: Drill) -> list[tuple[str, tuple[str, str] | None]]:
+    """Every host that a drill goes to, with the namespace and name of the Service that it means."""
+    injection = drill.injection
+    tried = [control_of(drill), *(under.injection for under in drill.expect.during)]
+    found = [(kind.host, kind.service) for kind in map(kind_of, tried)]
+    if isinstance(injection, FloodInjection):
+        return [(flood.host_of(injection), flood.service(injection)), *found]
+    if isinstance(injection, WireguardInjection):
+        return found
+    return [(kind_of(injection).host, kind_of(injection).service), *found]
+
+
+def check_capacity(drill: Drill, time_lapse: float, capacity: float | None) -> None:
+    """InputError for a flood beyond what the target carries; ``capacity`` in requests a second of the wall."""
+    injection = drill.injection
+    if capacity is None or not isinstance(injection, FloodInjection) or injection.rate * time_lapse <= capacity:
+        return
+    fits = int(capacity / injection.rate)
+    way = f"at time-lapse {fits} or less it fits" if fits >= 1 else "it does not even fit in real time"
+    raise InputError(
+        f"The drill {drill.name} floods with {format_rate(injection.rate)}, which is {injection.rate * time_lapse:g} "
+        f"requests a second on the wall at time-lapse {time_lapse:g}; the target carries {capacity:g}: {way}."
+    )
 
 
 def attack_of(drill: Drill) -> ProbeInjection:

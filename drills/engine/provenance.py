@@ -17,7 +17,7 @@ from pathlib import Path
 
 from alerts.alertmanager import Alertmanager
 from alerts.prometheus import Prometheus
-from drills.engine import unjudged, versions
+from drills.engine import preflight, unjudged, versions
 from drills.engine.drill import DrillRun
 from drills.engine.journal import Journal
 from drills.engine.result import (
@@ -35,9 +35,7 @@ from drills.engine.seen import Seen
 from drills.engine.target import Target
 from drills.engine.watch import POLL_SECONDS, Sources, Watch
 from drills.errors import WorldError
-from drills.inject.kinds import kind_of
 from drills.kube import Service
-from drills.playbook import WireguardInjection
 
 GAP = 4 * POLL_SECONDS  # between two polls: longer ones are told
 ACTOR_VARIABLES = ("CI_JOB_URL", "GITHUB_RUN_ID", "BUILD_URL", "DRILLS_REASON")  # reason: a ticket, a game day's name
@@ -181,10 +179,9 @@ def _rules(target: Target, watch: Watch, runs: Sequence[DrillRun]) -> list[RuleI
 
 def _targets(target: Target, runs: Sequence[DrillRun]) -> list[TargetInput]:
     """Where the attacks and controls went: a Service with what is behind it, or a name outside."""
-    tried = [each for run in runs for each in (run.injection, run.control)]
-    kinds = {kind.host: kind for kind in (kind_of(each) for each in tried if not isinstance(each, WireguardInjection))}
+    hosts = dict(end for run in runs for end in preflight.ends(run.drill))
     attacked = {(one.namespace, one.name): one for run in runs if (one := run.seen.service) is not None}
-    return [_target(target, host, kind.service, attacked) for host, kind in kinds.items()]
+    return [_target(target, host, service, attacked) for host, service in hosts.items()]
 
 
 def _target(

@@ -69,6 +69,9 @@ class CaptureEvidence(Model):
     reasons: list[str] = Field(default_factory=list)
 
 
+Evidence = CounterEvidence | FlowEvidence | CaptureEvidence
+
+
 class Enforcement(Model):
     """Did the policy hold?"""
 
@@ -80,7 +83,7 @@ class Enforcement(Model):
     leaked: int
     outcomes: dict[str, int]
     backends: dict[str, dict[str, int]] = Field(default_factory=dict)  # outcomes by the pod that was attacked
-    evidence: list[CounterEvidence | FlowEvidence | CaptureEvidence] = Field(default_factory=list)
+    evidence: list[Evidence] = Field(default_factory=list)
 
 
 class Control(Model):
@@ -129,7 +132,7 @@ class Quiet(Model):
 
 
 class Collateral(Model):
-    """Another alert that changed while the drill ran: one that the drill does not name, and that is no other drill's."""
+    """Another alert that changed while the drill ran: the drill does not name it, and it is no other drill's."""
 
     name: str
     labels: dict[str, str]
@@ -142,6 +145,27 @@ class Recovery(Model):
     verdict: RecoveryVerdict
     seconds: float | None
     reason: str = ""
+
+
+class During(Model):
+    """An attack under a flood's load, judged by itself."""
+
+    attack: str
+    enforcement: Enforcement
+
+
+class FloodLoad(Model):
+    """A flood's own numbers, as Locust counted them. Requests a second are the playbook's, milliseconds the wall's."""
+
+    users: int
+    workers: int
+    asked_per_second: float
+    reached_per_second: float
+    requests: int
+    failures: int
+    statuses: dict[str, int] = Field(default_factory=dict)
+    milliseconds: dict[str, float] = Field(default_factory=dict)  # p50, p95, p99
+    reason: str = ""  # why it was no flood
 
 
 class Drill(Model):
@@ -160,6 +184,8 @@ class Drill(Model):
     quiet: list[Quiet] = Field(default_factory=list)
     collateral: list[Collateral] = Field(default_factory=list)
     recovery: Recovery
+    during: list[During] = Field(default_factory=list)  # of a flood
+    flood: FloodLoad | None = None
 
 
 class TargetSummary(Model):

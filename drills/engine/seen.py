@@ -12,10 +12,11 @@ from drills.engine.preflight import Watched
 from drills.engine.recovery import Undone
 from drills.engine.result import FlowEvidence, ImageInput, PolicyInput, Recovery, SourceInput
 from drills.engine.watch import Instance
+from drills.inject.flood import Numbers
 from drills.inject.plaintext import Plaintext
 from drills.inject.wireguard import Effect
 from drills.kube import Service
-from drills.playbook import AlertExpectation
+from drills.playbook import AlertExpectation, Drill
 
 
 @dataclass(slots=True)
@@ -53,6 +54,19 @@ class FaultSeen:
 
 
 @dataclass(slots=True)
+class LoadSeen:
+    """What was found of a flood. ``shortfall``: why it was none, in words. ``under``: what was tried meanwhile."""
+
+    asked: float  # requests a second of the playbook
+    users: int
+    workers: int
+    numbers: Numbers | None = None
+    shortfall: str | None = None
+    reached: float = 0.0
+    under: list[Under] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Seen:
     """Everything that the phases found. Instants are seconds since the epoch."""
 
@@ -80,9 +94,21 @@ class Seen:
     unasked: list[str] = field(default_factory=list)  # what the record lacks because nobody could be asked, and why
     recovery: Recovery | None = None
     fault: FaultSeen | None = None  # of a drill that makes one; None for all others
+    load: LoadSeen | None = None  # of a flood; None for all others
     lack: str | None = None  # why the attack could not be judged, or was not made at all
 
     @property
     def attacked(self) -> bool:
         """Whether anything was done of which an alert could tell."""
+        if self.load is not None:
+            return self.load.numbers is not None and self.load.numbers.requests > 0
         return bool(self.attack) if self.fault is None else self.fault.happened
+
+
+@dataclass(slots=True)
+class Under:
+    """An attack under load, as the drill that it would be by itself, and what was seen of it."""
+
+    spec: Drill
+    title: str
+    seen: Seen

@@ -5,11 +5,12 @@ The result counts outcomes; a reader who was not there also wants to see *when* 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from drills.engine.attempts import Classified
+from drills.inject.base import OutcomeKind
 
 COLUMNS = 60  # about as many as a chart on a phone can show
 SHORTEST = 0.001  # wall seconds: instants are written in milliseconds
@@ -35,3 +36,27 @@ def series(attempts: Sequence[Classified]) -> dict[str, Any]:
         of["counts"][int((one.attempt.at - began) / step)] += 1
     start = datetime.fromtimestamp(began, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {"began": start, "step": round(step, 6), "outcomes": dict(sorted(outcomes.items()))}
+
+
+def growth(began: float, reports: Sequence[tuple[float, Mapping[str, int]]]) -> dict[str, Any]:
+    """The same of something that is only counted: ``reports`` are instants and how often each outcome came so far."""
+    if not reports:
+        return {}
+    step = max((reports[-1][0] - began) / min(COLUMNS, len(reports)), SHORTEST)
+    length = int((reports[-1][0] - began) / step) + 1
+    outcomes: dict[str, dict[str, Any]] = {}
+    before: Mapping[str, int] = {}
+    for at, counts in reports:
+        place = min(length - 1, max(0, int((at - began - step / 2) / step)))
+        for name, count in counts.items():
+            of = outcomes.setdefault(name, {"kind": _kind_of_answer(name), "counts": [0] * length})
+            of["counts"][place] += max(0, count - before.get(name, 0))
+        before = counts
+    start = datetime.fromtimestamp(began, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"began": start, "step": round(step, 6), "outcomes": dict(sorted(outcomes.items()))}
+
+
+def _kind_of_answer(name: str) -> str:
+    """An answer below 400 is what a load asks for; anything else proves nothing."""
+    good = name == "ok" or (name.startswith("http-") and name < "http-400")
+    return str(OutcomeKind.SUCCEEDED if good else OutcomeKind.BROKEN)

@@ -23,6 +23,7 @@ from drills.reach import Reach
 
 BUDGET = Budget(tries=4, seconds=6.0, answer=3.0)  # where nobody counts the seconds
 CLOCK = ("kube-system", "drills-lab", "timeLapse")
+CAPACITY = "maxRequestsPerSecond"  # in the same ConfigMap: what the target carries, on the wall
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Target:
     cluster: Cluster
     addresses: Addresses
     time_lapse: float
+    capacity: float | None = None  # requests a second of the wall that it carries; None: not known
     budget: Budget = BUDGET  # of questions to Prometheus and Alertmanager
 
     def wall(self, playbook_seconds: float) -> float:
@@ -118,7 +120,8 @@ def connect(
     cluster = Cluster.connect(kubeconfig=kubeconfig, context=context, in_cluster=in_cluster)
     namespace, name, key = CLOCK
     data = cluster.config_map(namespace, name) or {}
-    target = Target(kind, cluster.name, cluster, addresses, _scale(data.get(key, "1")))
+    scale, capacity = _scale(data.get(key, "1")), _capacity(data.get(CAPACITY))
+    target = Target(kind, cluster.name, cluster, addresses, scale, capacity)
     target.sources().prometheus.buildinfo()
     return target
 
@@ -131,3 +134,12 @@ def _scale(text: str) -> float:
     if not 1 <= scale <= 1000:
         raise WorldError(f"ConfigMap {CLOCK[0]}/{CLOCK[1]} says {CLOCK[2]}: {text!r}, which is no time-lapse.")
     return scale
+
+
+def _capacity(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise WorldError(f"ConfigMap {CLOCK[0]}/{CLOCK[1]} says {CAPACITY}: {text!r}, which is no number.") from None

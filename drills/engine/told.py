@@ -34,6 +34,12 @@ def plan(drill: Drill, playbook: Playbook) -> dict[str, str]:
         found["expected"] = (
             " or ".join(map(denial, drill.expect.denied)) or "any denial that a counter or a flow proves"
         )
+    elif isinstance(drill.injection, FloodInjection):
+        found["expected"] = "meanwhile " + "; ".join(
+            f"{action(under.injection, playbook)}: "
+            + (" or ".join(map(denial, under.denied)) or "any denial that a counter or a flow proves")
+            for under in drill.expect.during
+        )
     elif isinstance(drill.injection, WireguardInjection):
         path = drill.expect.path
         clear = ["no packet of a pod leaves in clear"] if drill.expect.plaintext is not None else []

@@ -16,6 +16,7 @@ from drills.playbook import ProbeInjection
 
 SLACK = 5.0  # seconds of the wall clock that a probe may take beyond its plan
 MOST_CONCURRENT = 1000  # below the usual limit of open files
+SLOW = "-slow"  # ends the outcome of an answer that came too late
 STARVED = 0.25  # of the timeout: an attempt that started later than this, and timed out, was never really made
 
 
@@ -123,6 +124,15 @@ def void(attempt: Attempt, timeout: float) -> Outcome | None:
     if attempt.error == "timeout" and attempt.lag > STARVED * timeout:
         return Outcome(OutcomeKind.VOID, "starved")
     return None
+
+
+def in_time(outcome: Outcome, attempt: Attempt, limit: float | None) -> Outcome:
+    """A control's success that came later than ``limit`` seconds is none; unless the probe itself was late."""
+    if limit is None or outcome.kind is not OutcomeKind.SUCCEEDED or attempt.latency <= limit:
+        return outcome
+    if attempt.lag > STARVED * limit:
+        return Outcome(OutcomeKind.VOID, "starved")
+    return Outcome(OutcomeKind.BROKEN, outcome.name + SLOW)
 
 
 def failure_name(attempt: Attempt) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-from drills.lab import plan
+from drills.lab import capacity, plan
 from drills.lab.api.types import Obj
 from drills.lab.monitoring.settings import ALERTMANAGER_PORT, PROMETHEUS_PORT
 from drills.lab.settings import LabSettings
@@ -73,6 +73,7 @@ def _architecture() -> str:
 
 def _facts(settings: LabSettings) -> Obj:
     data = {"timeLapse": str(settings.time_lapse), "validation": settings.validation, "name": settings.name}
+    data["maxRequestsPerSecond"] = str(capacity.requests_per_second())
     return _object("v1", "ConfigMap", FACTS, "kube-system", data=data)
 
 

@@ -53,6 +53,8 @@ def _of_drill(playbook: Playbook, drill: Drill, path: KeyPath) -> Iterator[Compl
         if not isinstance(injection, WireguardInjection):
             yield from _of_source(playbook, injection.source, (*where, "from"))
             yield from _of_pace(playbook, injection, where)
+    if isinstance(drill.injection, FloodInjection):
+        yield from _of_flood(drill.injection, (*path, "inject", "flood"))
     if isinstance(drill.injection, WireguardInjection):
         yield from _of_wireguard(playbook, drill.injection, (*path, "inject", "wireguard"))
     yield from _of_rates(playbook, drill, path)
@@ -122,6 +124,14 @@ def _of_wireguard(playbook: Playbook, injection: WireguardInjection, path: KeyPa
         )
     if injection.fault != "secret-deleted" and injection.secret is not None:
         yield Complaint((*path, "secret"), f"the fault {injection.fault} has nothing to do with a Secret")
+
+
+def _of_flood(injection: FloodInjection, path: KeyPath) -> Iterator[Complaint]:
+    if injection.users < injection.workers:
+        yield Complaint(
+            (*path, "workers"),
+            f"{injection.workers} workers share {injection.users} users; each of them needs at least one",
+        )
 
 
 def _of_denials(drill: Drill, path: KeyPath) -> Iterator[Complaint]:

@@ -13,7 +13,7 @@ from drills.playbook.checks import complaints
 from drills.playbook.complaint import source_error
 from drills.playbook.fields import FROM_FILE
 from drills.playbook.model import Control, Drill, OneControl, Playbook, Spec, Under
-from drills.source import Document, load_documents, parse_documents
+from drills.source import Document, KeyPath, load_documents, parse_documents
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 
@@ -30,7 +30,25 @@ class PlaybookError(SourceError):
 
 def load(path: Path) -> Playbook:
     """The playbook in a file. PlaybookError, SourceError or InputError say, with the place, what is wrong with it."""
-    return _only(load_documents(path), path)
+    return _with_files(_only(load_documents(path), path), path)
+
+
+def _with_files(playbook: Playbook, path: Path) -> Playbook:
+    """Names of files as paths: a playbook names them relative to itself. PlaybookError where one is not there."""
+    drills = list(playbook.drills)
+    for index, drill in enumerate(drills):
+        flood = drill.inject.flood
+        if flood is None or flood.locustfile is None:
+            continue
+        file = path.parent / flood.locustfile
+        if not file.is_file():
+            where: KeyPath = ("spec", "drills", index, "inject", "flood", "locustfile")
+            document = load_documents(path)[0]
+            raise PlaybookError([document.error(where, f"there is no file {file}")])
+        named = flood.model_copy(update={"locustfile": str(file)})
+        drills[index] = drill.model_copy(update={"inject": drill.inject.model_copy(update={"flood": named})})
+    spec = playbook.spec.model_copy(update={"drills": tuple(drills)})
+    return playbook.model_copy(update={"spec": spec})
 
 
 def parse(text: str, file: Path | str) -> Playbook:

@@ -46,8 +46,8 @@ def of_enforcement(drill: Drill) -> Statement:
     if enforcement.verdict == "held":
         return Statement(
             "good",
-            f"The policy held: {_all(enforcement.denied, enforcement.attempts)} forbidden attempts were denied"
-            f"{_proof(enforcement)}, while the allowed path answered {control.succeeded} of {control.attempts}.",
+            f"The policy held{_under(drill)}: {_all(enforcement.denied, enforcement.attempts)} forbidden attempts were "
+            f"denied{_proof(enforcement)}, while the allowed path answered {control.succeeded} of {control.attempts}.",
         )
     if enforcement.verdict == "breached" and enforcement.leaked:
         return Statement(
@@ -58,6 +58,10 @@ def of_enforcement(drill: Drill) -> Statement:
     if enforcement.verdict == "breached":
         return Statement("bad", f"The policy did not hold: {sentence(enforcement.reason)}.")
     return Statement("doubt", f"Nothing is proven about the policy: {sentence(enforcement.reason)}.")
+
+
+def _under(drill: Drill) -> str:
+    return "" if drill.flood is None else f" under {drill.flood.reached_per_second:g} requests a second"
 
 
 def _all(some: int, every: int) -> str:

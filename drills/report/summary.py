@@ -10,6 +10,7 @@ from drills.engine.result import (
     CaptureEvidence,
     CounterEvidence,
     Drill,
+    FloodLoad,
     FlowEvidence,
     Result,
     TargetSummary,
@@ -107,6 +108,7 @@ def _rows(drill: Drill) -> Iterator[Row]:
     other = f" ({counts(control.outcomes)})" if control.outcomes else ""
     text = f"{control.succeeded} of {control.attempts} attempts succeeded{other}"
     yield Row("control", control.verdict, text + _why(control.verdict == "flapping", control.reason))
+    yield from _flood(drill)
     for alert in drill.alerts:
         yield from _alert(alert)
     for quiet in drill.quiet:
@@ -134,6 +136,29 @@ def _enforcement(drill: Drill) -> Iterator[Row]:
     )
     for evidence in judged.evidence:
         yield Row("", "", _evidence(evidence))
+
+
+def _flood(drill: Drill) -> Iterator[Row]:
+    """The load's own numbers, and each of several attacks under it."""
+    if drill.flood is None:
+        return
+    yield Row("load", "", load(drill.flood))
+    if len(drill.during) > 1:
+        for one in drill.during:
+            judged = one.enforcement
+            numbers = f"{judged.denied} of {judged.attempts} denied, {judged.leaked} leaked"
+            yield Row("meanwhile", judged.verdict, f"{plain(one.attack)}: {numbers}")
+
+
+def load(flood: FloodLoad) -> str:
+    """``159.2 of 160 requests a second; 28800 requests, 3 failed (...); answered in 7 ms (p50), ...``"""
+    rate = f"{flood.reached_per_second:g} of {flood.asked_per_second:g} requests a second"
+    made = f"{flood.requests} requests, {flood.failures} failed" + (
+        f" ({counts(flood.statuses)})" if flood.statuses else ""
+    )
+    times = ", ".join(f"{value:g} ms ({plain(name)})" for name, value in flood.milliseconds.items())
+    by = f"{flood.users} users on {flood.workers} {'worker' if flood.workers == 1 else 'workers'}"
+    return "; ".join([rate, made, *([f"answered in {times}"] if times else []), by])
 
 
 def _evidence(evidence: CounterEvidence | FlowEvidence | CaptureEvidence) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from drills.engine.result import Alert, Drill, Quiet
 from drills.report.chart import Axis, Lane, Look, Mark, Tick, ticks
 from drills.report.record import DrillRecord, Lifetime, Series
+from drills.report.summary import load
 from drills.report.text import counts, offset, plain, span
 
 LEGEND: dict[Look, str] = {
@@ -73,6 +74,7 @@ def timeline(drill: Drill, record: DrillRecord, time_lapse: float) -> Timeline |
         *_phases(record, axis),
         _attack(drill, record.series.get("attack"), axis),
         _control(drill, record.series.get("control"), axis),
+        *_load(drill, record.series.get("load"), axis),
         *(_alert(alert, record, axis) for alert in drill.alerts),
         *(_quiet(quiet, record, axis) for quiet in drill.quiet),
         _recovery(drill, record.changes, axis),
@@ -135,6 +137,15 @@ def _control(drill: Drill, series: Series | None, axis: Axis) -> Lane:
     marks = _attempts(drill, series, whole, axis, 26, counts(control.outcomes))
     caption = f"{control.succeeded} of {control.attempts} allowed attempts succeeded"
     return Lane("Control", control.verdict, 30, marks, caption + _by_outcome(control.outcomes))
+
+
+def _load(drill: Drill, series: Series | None, axis: Axis) -> Iterator[Lane]:
+    """The requests of a flood, as Locust counted them."""
+    if drill.flood is None:
+        return
+    whole: dict[Look, int] = {"expected": drill.flood.requests - drill.flood.failures, "unclear": drill.flood.failures}
+    marks = _attempts(drill, series, whole, axis, 26, counts(drill.flood.statuses))
+    yield Lane("Load", "", 30, marks, load(drill.flood))
 
 
 def _by_outcome(outcomes: Mapping[str, int]) -> str:

@@ -14,25 +14,39 @@ from conftest import BIN, Drills, Lab
 
 pytestmark = pytest.mark.lab
 
-# Every line of the journal of an http drill, as `step` names it.
-STEPS = [
-    "run",
-    "prepare",
-    "change",
-    "ready",
-    "baseline",
-    "warm-up",
-    "inject",
-    "attack",
-    "attempts",
-    "recover",
-    "undone",
-    "verdict",
-    "finished",
-]
+# Every line of the journal of an http drill and of a flood, as `step` names it, and how often it has come by then.
+BEFORE = ["run", "plan", "prepare", "change"]
+AFTER = ["recover", "undone"]
+END = ["verdict", "finished"]
+STEPS = {
+    "http": [*BEFORE, "ready", "baseline", "warm-up", "inject", "attack", "attempts", "series", *AFTER, *END],
+    "flood": [
+        *(*BEFORE, "change 2", "change 3", "ready", "baseline", "warm-up", "inject", "flood", "attack"),
+        *("attempts", "series", "load", *AFTER, "undone 2", "undone 3", *END),
+    ],
+}
 OF_THE_SERVER = ("resourceVersion", "managedFields", "generation")  # the last counts in EndpointSlices, too
 PASSING = ("events", "leases.coordination.k8s.io")  # kubelets renew theirs all the time; ours is looked at by itself
 SECONDS = 20.0
+
+QUICK_FLOOD = """
+apiVersion: drills/v1
+kind: Playbook
+metadata: {name: quick}
+spec:
+  guards: {namespaces: [frontend, backend], maxRequestsPerSecond: 20, maxDuration: 15m}
+  sources:
+    frontend: {namespace: frontend, labels: {app: frontend}}
+  drills:
+  - name: flood
+    inject:
+      flood: {from: frontend, url: "http://http-api.backend/", users: 5, rate: 10/s, duration: 30s}
+    control:
+      http: {from: frontend, url: "http://http-api.backend/", status: 200}
+    expect:
+      during:
+      - {http: {from: frontend, url: "http://http-api.backend/admin/config", rate: 2/s}, denied: {status: 403}}
+"""
 
 QUICK = """
 apiVersion: drills/v1
@@ -94,23 +108,34 @@ def step(line: str) -> str:
     return str(entry["phase"] if entry["event"] == "phase" else entry["event"])
 
 
-def kill_at(process: subprocess.Popen[str], journal: Path, wanted: str) -> None:
-    """SIGKILL as soon as the journal has this step: within about a millisecond."""
+def has(journal: Path, wanted: str) -> bool:
+    """Whether the journal has a step, as often as the number behind its name says."""
+    name, _, times = wanted.partition(" ")
+    lines = journal.read_text().splitlines(keepends=True) if journal.exists() else []
+    return [step(line) for line in lines if line.endswith("\n")].count(name) >= int(times or 1)
+
+
+def reached(process: subprocess.Popen[str], journal: Path, wanted: str) -> None:
+    """Return as soon as the journal has this step: within about a millisecond."""
     until = time.monotonic() + SECONDS
-    while process.poll() is None and time.monotonic() < until:
-        lines = journal.read_text().splitlines(keepends=True) if journal.exists() else []
-        if any(step(line) == wanted for line in lines if line.endswith("\n")):
-            break
+    while process.poll() is None and time.monotonic() < until and not has(journal, wanted):
         time.sleep(0.0005)
+
+
+def kill_at(process: subprocess.Popen[str], journal: Path, wanted: str) -> None:
+    """SIGKILL as soon as the journal has this step."""
+    reached(process, journal, wanted)
     process.kill()
     process.communicate()
-    assert wanted in [step(line) for line in journal.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    assert has(journal, wanted)
 
 
-@pytest.mark.parametrize("wanted", STEPS)
-def test_killed_at_any_step_and_recovered(lab: Lab, quick: Path, tmp_path: Path, wanted: str) -> None:
+@pytest.mark.parametrize(("kind", "wanted"), [(kind, one) for kind, steps in STEPS.items() for one in steps])
+def test_killed_at_any_step_and_recovered(lab: Lab, tmp_path: Path, kind: str, wanted: str) -> None:
+    playbook = tmp_path / "quick.yaml"
+    playbook.write_text({"http": QUICK, "flood": QUICK_FLOOD}[kind])
     before = state(lab)
-    kill_at(start(lab, quick, tmp_path / "out"), tmp_path / "out" / "journal.jsonl", wanted)
+    kill_at(start(lab, playbook, tmp_path / "out"), tmp_path / "out" / "journal.jsonl", wanted)
 
     recovered = lab.drills("recover")
 
