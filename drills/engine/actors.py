@@ -10,8 +10,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from drills.engine import naming
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
+from drills.engine.naming import key_of
 from drills.engine.result import PolicyInput, Recovery, SourceInput
 from drills.engine.target import Target
 from drills.engine.undo import of_drill_pod
@@ -53,7 +55,7 @@ class Actors:
     def bring(self, drill: str, sources: Iterable[From], lifetime: float) -> None:
         """Create what is needed and wait until it runs; ``lifetime``: wall seconds that a pod may live at most."""
         for given in sources:
-            key, source = _key(given), self._playbook.source_of(given)
+            key, source = key_of(given), self._playbook.source_of(given)
             if key in self._actors:
                 continue
             self._meant[key] = source
@@ -67,11 +69,11 @@ class Actors:
 
     def of(self, source: From) -> Actor:
         """The actor that a ``from`` means."""
-        return self._actors[_key(source)]
+        return self._actors[key_of(source)]
 
     def node_of(self, source: From) -> str:
         """The node on which the actor runs."""
-        return self._pods[_key(source)].node
+        return self._pods[key_of(source)].node
 
     def realise(self) -> tuple[list[PolicyInput], list[SourceInput]]:
         """Wait until every actor's endpoint is ready and every valid policy realised; WorldError if that does not come.
@@ -126,7 +128,7 @@ class Actors:
         spec = DrillPodSpec(
             run=self._run,
             drill=drill,
-            name=f"drill-{key}-{self._run[-6:]}",
+            name=naming.drill_pod(key, self._run),
             namespace=source.namespace,
             labels=source.labels,
             service_account=source.service_account,
@@ -170,17 +172,6 @@ class Actors:
             identity=None if endpoint is None else endpoint.identity,
             service_account=pod.service_account,
         )
-
-
-def _key(source: From) -> str:
-    """A name for a ``from``: that of the playbook's source, or one made of what stands there."""
-    match source:
-        case str():
-            return source
-        case ExistingPod():
-            return source.name
-        case Source():
-            return "-".join([source.namespace, *source.labels.values()])[:40].strip("-").lower()
 
 
 def lacks(policies: list[Policy], endpoints: dict[str, Endpoint | None]) -> str | None:
