@@ -23,10 +23,17 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The kustomize base of the shipped playbooks; a test compares it with what this makes.
+.PHONY: base
+base: $(VENV)/.installed
+	$(BIN)/drills manifests playbooks/admin-path.yaml playbooks/zero-trust.yaml --out deploy \
+		--schedule '0 3 * * *' --schedule '0 4 * * 0' --rule-label release=kube-prometheus-stack
 
 bench: $(VENV)/.installed system
 	$(BIN)/python -m bench

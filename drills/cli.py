@@ -307,6 +307,60 @@ def doctor(quiet: bool) -> int:
 
 
 @cli.command()
+@click.argument("playbooks", nargs=-1, required=True, metavar="PLAYBOOK...", type=click.Path(path_type=Path))
+@click.option(
+    "--schedule",
+    "schedules",
+    multiple=True,
+    metavar="CRON",
+    help="When it runs, such as '0 3 * * 1'; one for each playbook. Without one, only when asked.",
+)
+@click.option("--timezone", default="Etc/UTC", metavar="NAME", help="Of the schedule.", show_default=True)
+@click.option("--namespace", default="drills", metavar="NAME", help="Where the runner lives.", show_default=True)
+@click.option("--service-account", metavar="NAME", help="Who the runner is (default drills-PLAYBOOK).")
+@click.option("--image", metavar="IMAGE", help="The project's image, of the runner and of drill pods.")
+@click.option("--prometheus", metavar="URL", help="Prometheus as the runner reaches it.")
+@click.option("--alertmanager", metavar="URL", help="Alertmanager as the runner reaches it; '' for none.")
+@click.option(
+    "--rule-label", "rule_labels", multiple=True, metavar="KEY=VALUE", help="On the PrometheusRule. Repeatable."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A kustomize base in DIR, not YAML on standard output.",
+)
+def manifests(
+    playbooks: Sequence[Path], schedules: Sequence[str], out: Path | None, rule_labels: Sequence[str], **options: Any
+) -> int:
+    """What goes into a cluster: rights, CronJob, playbook, network policy, and alerts that watch the drills.
+
+    For `kubectl apply -f -`, or with --out for `kubectl apply -k DIR`.
+    """
+    from drills.deploy import manifests as deployment
+    from drills.deploy.settings import Settings
+    from drills.playbook import load
+
+    labels = dict(one.partition("=")[::2] for one in rule_labels)
+    if not all(labels.values()):
+        raise InputError("--rule-label takes KEY=VALUE.")
+    given = {key: value for key, value in options.items() if value is not None}
+    settings = Settings(**given | {"rule_labels": labels})
+    if schedules and len(schedules) != len(playbooks):
+        raise InputError("Give one --schedule for each playbook, in their order: two runs keep each other out.")
+    when: list[str | None] = [*schedules] or [None for _ in playbooks]
+    written = [deployment.Written(path, load(path), at) for path, at in zip(playbooks, when, strict=True)]
+    if out is None:
+        click.echo(deployment.stream(written, settings), nl=False)
+        return 0
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in deployment.base(written, settings).items():
+        (out / name).write_text(text, encoding="utf-8")
+        click.echo(str(out / name))
+    return 0
+
+
+@cli.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 def report(directory: Path) -> int:
     """Make the reports again from what a run left in DIR: its result and its journal.

@@ -26,9 +26,9 @@ def made(store: Store, kind: str, name: str, namespace: str | None = None, **res
     store.create(resource, {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": metadata, **rest})
 
 
-def binding(kind: str, name: str, **subject: str) -> dict[str, Any]:
+def binding(role: str, called: str, **subject: str) -> dict[str, Any]:
     named = {"kind": "ServiceAccount", "name": "robot", "namespace": "drills"} | subject
-    return {"subjects": [named], "roleRef": {"apiGroup": GROUP, "kind": kind, "name": name}}
+    return {"subjects": [named], "roleRef": {"apiGroup": GROUP, "kind": role, "name": called}}
 
 
 @pytest.fixture
