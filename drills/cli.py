@@ -21,6 +21,7 @@ from drills.errors import Aborted, DrillsError, InputError, WorldError
 
 if TYPE_CHECKING:
     from drills.engine.events import Event
+    from drills.engine.planning import World
     from drills.engine.target import Target
     from drills.kube import Cluster
     from drills.lab.client import LabRequest
@@ -179,6 +180,53 @@ def _target(options: dict[str, Any], say: Callable[[str], None]) -> Iterator[Tar
             say(note)
         addresses = Addresses(lab.prometheus, lab.alertmanager, lab.receiver)
         yield connect("lab", addresses, kubeconfig=lab.kubeconfig)
+
+
+@cli.command()
+@click.argument("playbooks", nargs=-1, required=True, metavar="PLAYBOOK...", type=click.Path(path_type=Path))
+@click.option("--lab", "in_lab", is_flag=True, help="Ask the embedded lab: the one that is up, else one of its own.")
+@_lab_options
+@click.option("--context", metavar="NAME", help="Ask the cluster of this kubeconfig context.")
+@click.option("--prometheus", metavar="URL", help="Prometheus of the cluster.")
+@click.option("--alertmanager", metavar="URL", help="Alertmanager of the cluster.")
+@click.option("--only", multiple=True, metavar="DRILL", help="Plan only this drill. Repeatable.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def plan(playbooks: Sequence[Path], only: Sequence[str], form: str, **options: Any) -> int:
+    """What a run would touch, which rights it needs and whether they are there, in which order, how long.
+
+    It only asks. Exit 0 if nothing lacks, 3 if something does, 2 if the playbook itself could not run.
+    """
+    from drills.engine import planning
+    from drills.engine import run as engine
+    from drills.playbook import load
+    from drills.report import planned
+
+    jobs = engine.select([(path, load(path)) for path in playbooks], only)
+    with _world(options) as world:
+        found = [planning.plan(job, world) for job in jobs]
+    if form == "json":
+        click.echo(json.dumps([one.model_dump(mode="json", by_alias=True) for one in found], indent=2))
+    else:
+        click.echo("\n\n".join("\n".join(planned.lines(one)) for one in found))
+    return max(one.exit_status for one in found)
+
+
+@contextmanager
+def _world(options: dict[str, Any]) -> Iterator[World | None]:
+    """Whom a plan may ask: a target, a cluster without its Prometheus, or nobody."""
+    from drills.engine.planning import World
+    from drills.kube import Cluster
+
+    if options["in_lab"] or options["prometheus"]:
+        _one_target(options)
+        with _target(options, _log) as target:
+            sources = target.sources()
+            yield World(target.name, target.cluster, sources.prometheus, target.time_lapse)
+    elif options["context"]:
+        cluster = Cluster.connect(context=options["context"])
+        yield World(cluster.name, cluster, None, 1.0)
+    else:
+        yield None
 
 
 @cli.command()

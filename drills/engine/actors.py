@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from drills.engine import naming
+from drills.engine.exposure import exposed
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
 from drills.engine.naming import key_of
@@ -59,6 +60,8 @@ class Actors:
             if key in self._actors:
                 continue
             self._meant[key] = source
+            if (exposed_by := exposed(self._target.cluster, source)) is not None:
+                raise WorldError(exposed_by)
             if isinstance(source, ExistingPod):
                 self._actors[key] = Actor(key, source.namespace, source.name, None)
             else:

@@ -151,7 +151,7 @@ def service(namespace: str, name: str) -> Iterator[Right]:
 
 def services(namespace: str) -> Iterator[Right]:
     """Of all Services of a namespace: one that publishes unready pods would send traffic to a drill pod."""
-    yield from _core("services", "list", namespace, "plan: see that no Service would send traffic to a drill pod")
+    yield from _core("services", "list", namespace, "see that no Service would send traffic to a drill pod")
 
 
 def service_proxy(namespace: str, name: str, why: str) -> Iterator[Right]:

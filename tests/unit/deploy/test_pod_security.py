@@ -1,4 +1,4 @@
-"""Pod Security's level ``restricted`` for every pod that the project makes, but for captures, which say why they cannot.
+"""Pod Security's level ``restricted`` for every pod that the project makes, but captures, which say why they cannot.
 
 The rules: Kubernetes documentation, "Pod Security Standards", profile Restricted (with all of Baseline).
 """
