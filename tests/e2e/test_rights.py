@@ -191,3 +191,61 @@ class _without:  # noqa: N801 - reads as a word
         path = f"/apis/rbac.authorization.k8s.io/v1/{where}/drills-zero-trust"
         role = self._cluster.call("read the role", "GET", path)
         self._cluster.call("change the role", "PUT", path, body={**role, "rules": rules(rights)})
+
+
+def test_plan_asks_the_lab_and_says_what_lacks(runner: Runner, tmp_path: Path) -> None:
+    text = SHIPPED_GAME_DAY.read_text()
+    text = text.replace("name: CiliumHTTPRequestsDenied", "name: CiliumHTTPRequestsForbidden")
+    text = text.replace("http://backend.backend/", "http://nobody.backend/")
+    path = tmp_path / "playbook.yaml"
+    path.write_text(text)
+    only = ("--only", "admin-path", "--only", "default-deny", "--only", "missing-header")
+    planned = runner.lab.drills("plan", path, "--lab", *only)
+    assert planned.status == 3, planned.out + planned.err
+    lacks = planned.out.partition("things lack:")[2]
+    assert "alert: no rule CiliumHTTPRequestsForbidden is loaded in Prometheus" in lacks
+    assert "service: there is no Service backend/nobody" in lacks
+    assert lacks.count("\n  ") == 2
+    assert runner.lab.kubectl("get", "pods", "-A", "-o", "name").count("drill-") == 0
+
+
+def test_a_service_that_publishes_unready_pods_is_refused_by_plan_and_run(runner: Runner) -> None:
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "all-pods", "namespace": "frontend"},
+        "spec": {"selector": {"app": "test-client"}, "publishNotReadyAddresses": True, "ports": [{"port": 80}]},
+    }
+    runner.lab.kubectl("apply", "-f", "-", stdin=json.dumps(service))
+    try:
+        planned = runner.lab.drills("plan", runner.playbook, "--lab", "--only", "default-deny")
+        done = runner.lab.drills("run", runner.playbook, "--lab", "--only", "default-deny")
+        other = runner.lab.drills("plan", runner.playbook, "--lab", "--only", "database-from-frontend")
+    finally:
+        runner.lab.kubectl("-n", "frontend", "delete", "service", "all-pods")
+    assert planned.status == 3
+    assert "Service frontend/all-pods publishes addresses of pods that are not ready" in planned.out
+    assert done.status == 3
+    assert "Service frontend/all-pods" in done.out
+    assert other.status == 0, other.out
+
+
+def test_plan_without_a_target_and_outside_of_the_guards(runner: Runner, tmp_path: Path) -> None:
+    planned = runner.drills("plan", SHIPPED_GAME_DAY, "--only", "admin-path")
+    assert planned.status == 0
+    assert "no target was named" in planned.out
+    path = tmp_path / "playbook.yaml"
+    path.write_text(SHIPPED_GAME_DAY.read_text().replace("http://http-api.backend/admin", "http://x.payments/admin"))
+    outside = runner.drills("plan", path, "--only", "admin-path")
+    assert outside.status == 2
+    assert "payments" in outside.err
+
+
+def test_prometheus_takes_the_alerts_that_watch_the_drills(runner: Runner, tmp_path: Path) -> None:
+    made = runner.drills("manifests", SHIPPED_GAME_DAY, "--schedule", "0 4 * * 0")
+    (rule,) = [one for one in yaml.safe_load_all(made.out) if one["kind"] == "PrometheusRule"]
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump(rule["spec"]))
+    checked = subprocess.run(["promtool", "check", "rules", path], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "4 rules found" in checked.stdout
