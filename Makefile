@@ -68,6 +68,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 lock: $(VENV)/.installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
 		-o requirements.lock pyproject.toml
+	echo 'setuptools>=77' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra cluster --extra load --extra probe -c requirements.lock -o requirements-image.lock pyproject.toml -
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
