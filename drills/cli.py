@@ -220,8 +220,8 @@ def _world(options: dict[str, Any]) -> Iterator[World | None]:
     if options["in_lab"] or options["prometheus"]:
         _one_target(options)
         with _target(options, _log) as target:
-            sources = target.sources()
-            yield World(target.name, target.cluster, sources.prometheus, target.time_lapse)
+            addresses = tuple(filter(None, (target.addresses.prometheus, target.addresses.alertmanager)))
+            yield World(target.name, target.cluster, target.sources().prometheus, target.time_lapse, addresses)
     elif options["context"]:
         cluster = Cluster.connect(context=options["context"])
         yield World(cluster.name, cluster, None, 1.0)
@@ -367,8 +367,8 @@ def doctor(quiet: bool) -> int:
 @click.option("--namespace", default="drills", metavar="NAME", help="Where the runner lives.", show_default=True)
 @click.option("--service-account", metavar="NAME", help="Who the runner is (default drills-PLAYBOOK).")
 @click.option("--image", metavar="IMAGE", help="The project's image, of the runner and of drill pods.")
-@click.option("--prometheus", metavar="URL", help="Prometheus as the runner reaches it.")
-@click.option("--alertmanager", metavar="URL", help="Alertmanager as the runner reaches it; '' for none.")
+@click.option("--prometheus", metavar="URL", help="Prometheus as the runner reaches it: what `drills run` takes.")
+@click.option("--alertmanager", metavar="URL", help="Alertmanager, in the same way; '' for none.")
 @click.option(
     "--rule-label", "rule_labels", multiple=True, metavar="KEY=VALUE", help="On the PrometheusRule. Repeatable."
 )

@@ -36,7 +36,7 @@ def of_playbook(one: Written, settings: Settings) -> list[Obj]:
     name = one.playbook.name
     return [
         service_account(name, settings),
-        *roles(name, needed(one.playbook), settings),
+        *roles(name, needed(one.playbook, addresses=settings.watched), settings),
         config_map(one.playbook, one.path, settings),
         runner_policy(name, settings),
         cron_job(one.playbook, one.schedule, settings),

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from drills.deploy.settings import Obj, Settings, labels_of, obj, title
+from drills.engine.rights import PROXIED
 from drills.errors import InputError
 from drills.inject.base import service_of
 
@@ -20,7 +21,7 @@ _DNS: Obj = {"matchLabels": {_NAMESPACE: "kube-system", "k8s-app": "kube-dns"}}
 
 def runner_policy(playbook: str, settings: Settings) -> Obj:
     """``ingress: [{}]`` is default deny with a rule that lets nobody in; an empty list would deny nothing."""
-    urls = [settings.prometheus, *filter(None, [settings.alertmanager])]
+    urls = [one for one in settings.watched if not one.startswith(PROXIED)]  # the API server asks for the others
     spec = {
         "endpointSelector": {"matchLabels": {"drills/playbook": playbook}},
         "ingress": [{}],

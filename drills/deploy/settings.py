@@ -27,6 +27,11 @@ class Settings:
     timezone: str = "Etc/UTC"
     rule_labels: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def watched(self) -> list[str]:
+        """The addresses that alerts are read from."""
+        return [one for one in (self.prometheus, self.alertmanager) if one]
+
     def account(self, playbook: str) -> str:
         """The service account that runs a playbook."""
         return self.service_account or title(playbook)

@@ -46,12 +46,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What can be asked; ``prometheus`` None: nobody named one."""
+    """What can be asked; ``prometheus`` None: nobody named one. ``addresses``: where alerts are read."""
 
     name: str
     cluster: Cluster
     prometheus: Prometheus | None
     time_lapse: float
+    addresses: tuple[str, ...] = ()
 
 
 class PlannedRight(Model):
@@ -115,6 +116,7 @@ def plan(job: Job, world: World | None) -> PlanResult:
     if world is None:
         found.notes.append("no target was named: nobody was asked for rights, alerts, metrics and Services")
     nodes = None if world is None else _look_around(job.playbook, drills, world, found)
+    addresses = () if world is None else world.addresses
     schedule = timetable(job.playbook, drills, rules, 1.0 if world is None else world.time_lapse)
     return PlanResult(
         playbook=job.playbook.name,
@@ -123,7 +125,7 @@ def plan(job: Job, world: World | None) -> PlanResult:
         seconds=max((one.ends for one in schedule), default=0.0),
         schedule=schedule,
         objects=objects(job.playbook, drills, nodes),
-        rights=[_planned(right, world, found) for right in needed(job.playbook, drills)],
+        rights=[_planned(right, world, found) for right in needed(job.playbook, drills, addresses)],
         lacks=found.lacks,
         notes=found.notes,
     )

@@ -7,6 +7,7 @@ which source and target. A test runs the shipped playbooks with these rights and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 from urllib.parse import urlsplit
 
 from drills.inject.base import service_of
@@ -17,12 +18,25 @@ from drills.playbook import Drill, ExistingPod, FloodInjection, Playbook, Wiregu
 from drills.playbook.model import Control, From, Injection
 
 Tried = Injection | Control
+PROXIED: Final = "service:"
 
 
-def needed(playbook: Playbook, drills: Sequence[Drill] | None = None) -> list[Right]:
-    """Every right of a playbook, or of some of its drills, with the reason; none that another one includes."""
+def needed(playbook: Playbook, drills: Sequence[Drill] | None = None, addresses: Sequence[str] = ()) -> list[Right]:
+    """Every right of a playbook, or of some of its drills, with the reason; none that another one includes.
+
+    ``addresses``: of Prometheus and Alertmanager, which may be Services behind the API server's proxy.
+    """
     chosen = playbook.drills if drills is None else drills
-    return least([*_of_any_run(), *(one for drill in chosen for one in _of_drill(playbook, drill))])
+    proxied = [one for address in addresses for one in _of_address(address)]
+    return least([*_of_any_run(), *proxied, *(one for drill in chosen for one in _of_drill(playbook, drill))])
+
+
+def _of_address(address: str) -> Iterator[Right]:
+    """Of ``service:NAMESPACE/[https:]NAME:PORT[/PATH]``; an ordinary URL asks the API for nothing."""
+    if not address.startswith(PROXIED):
+        return
+    namespace, _, rest = address.removeprefix(PROXIED).partition("/")
+    yield from needs.service_proxy(namespace, rest.partition("/")[0])
 
 
 def _of_any_run() -> Iterator[Right]:

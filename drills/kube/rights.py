@@ -154,9 +154,9 @@ def services(namespace: str) -> Iterator[Right]:
     yield from _core("services", "list", namespace, "see that no Service would send traffic to a drill pod")
 
 
-def service_proxy(namespace: str, name: str, why: str) -> Iterator[Right]:
-    """Of requests that the API server passes on to a Service; ``name`` as in its path: ``http:name:port``."""
-    yield from _core("services/proxy", "get", namespace, why, name)
+def service_proxy(namespace: str, name: str) -> Iterator[Right]:
+    """Of questions that the API server passes on to a Service; ``name`` as in its path: ``https:prometheus:9090``."""
+    yield from _core("services/proxy", "get", namespace, "ask Prometheus or Alertmanager through the API server", name)
 
 
 def secret_value(namespace: str, name: str) -> Iterator[Right]:

@@ -45,7 +45,7 @@ def test_roles_say_exactly_what_is_needed(written: list[Written]) -> None:
                 rule["apiGroups"], rule["resources"], rule["verbs"], rule.get("resourceNames", [None])
             )
         }
-        assert granted == set(needed(one.playbook))
+        assert granted == set(needed(one.playbook, addresses=Settings().watched))
 
 
 def test_no_rule_has_a_wildcard_and_only_policies_and_nodes_are_cluster_wide(written: list[Written]) -> None:
@@ -137,6 +137,21 @@ def test_the_runner_s_policy_is_one_that_cilium_takes(written: list[Written]) ->
     egress = one["spec"]["egress"]
     assert {"toFQDNs": [{"matchName": "prometheus.example.com"}]}.items() <= egress[2].items()
     assert egress[3] == {"toCIDR": ["192.0.2.7/32"], "toPorts": [{"ports": [{"port": "9093", "protocol": "TCP"}]}]}
+
+
+def test_a_prometheus_behind_the_api_server_needs_a_right_and_no_path(written: list[Written]) -> None:
+    settings = Settings(prometheus="service:monitoring/https:prometheus:9090/prom", alertmanager="")
+    objects = of_playbook(written[0], settings)
+    (role,) = [one for one in of_kind(objects, "Role") if one["metadata"]["namespace"] == "monitoring"]
+    assert role["rules"] == [
+        {
+            "apiGroups": [""],
+            "resources": ["services/proxy"],
+            "resourceNames": ["https:prometheus:9090"],
+            "verbs": ["get"],
+        }
+    ]
+    assert len(of_kind(objects, "CiliumNetworkPolicy")[0]["spec"]["egress"]) == 2
 
 
 def test_the_playbook_goes_in_as_it_was_written(written: list[Written]) -> None:
