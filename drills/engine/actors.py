@@ -14,7 +14,7 @@ from drills.engine import naming
 from drills.engine.exposure import exposed
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
-from drills.engine.naming import key_of
+from drills.engine.naming import key_of as _key
 from drills.engine.result import PolicyInput, Recovery, SourceInput
 from drills.engine.target import Target
 from drills.engine.undo import of_drill_pod
@@ -56,7 +56,7 @@ class Actors:
     def bring(self, drill: str, sources: Iterable[From], lifetime: float) -> None:
         """Create what is needed and wait until it runs; ``lifetime``: wall seconds that a pod may live at most."""
         for given in sources:
-            key, source = key_of(given), self._playbook.source_of(given)
+            key, source = _key(given), self._playbook.source_of(given)
             if key in self._actors:
                 continue
             self._meant[key] = source
@@ -72,11 +72,11 @@ class Actors:
 
     def of(self, source: From) -> Actor:
         """The actor that a ``from`` means."""
-        return self._actors[key_of(source)]
+        return self._actors[_key(source)]
 
     def node_of(self, source: From) -> str:
         """The node on which the actor runs."""
-        return self._pods[key_of(source)].node
+        return self._pods[_key(source)].node
 
     def realise(self) -> tuple[list[PolicyInput], list[SourceInput]]:
         """Wait until every actor's endpoint is ready and every valid policy realised; WorldError if that does not come.
