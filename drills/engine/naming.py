@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from drills.playbook import ExistingPod, Source
+from drills.playbook import ExistingPod, FloodInjection, Source
 from drills.playbook.model import From
 
 RUN_SHOWN = 6  # characters of the run's name that a pod's name ends with
 
 
-def key_of(source: From) -> str:
-    """A name for a ``from``: that of the playbook's source, or one made of what stands there."""
+def key_of(source: From, role: str = "") -> str:
+    """A name for a ``from``: that of the playbook's source, or one made of what stands there; and its role."""
+    return _name(source) + (f"-{role}" if role else "")
+
+
+def _name(source: From) -> str:
     match source:
         case str():
             return source
@@ -17,6 +21,11 @@ def key_of(source: From) -> str:
             return source.name
         case Source():
             return "-".join([source.namespace, *source.labels.values()])[:40].strip("-").lower()
+
+
+def flood_roles(flood: FloodInjection) -> list[str]:
+    """The roles of the pods in which Locust runs, all of the flood's source."""
+    return ["master", *(f"worker-{number}" for number in range(flood.workers))]
 
 
 def drill_pod(key: str, run: str) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
-from drills.engine.naming import capture_pod, drill_pod, key_of
+from drills.engine.naming import capture_pod, drill_pod, flood_roles, key_of
 from drills.engine.result import Model
 from drills.engine.rights import everything_tried
 from drills.kube.cilium import AGENTS
 from drills.kube.lease import LEASE, NAMESPACE
-from drills.playbook import Drill, ExistingPod, Playbook, WireguardInjection
+from drills.playbook import Drill, ExistingPod, FloodInjection, Playbook, Source, WireguardInjection
 
 RUN: Final = "RUN"
 GOES: Final = "deleted when the drill ends"
@@ -48,20 +48,24 @@ def objects(playbook: Playbook, drills: Sequence[Drill], nodes: Sequence[str] | 
 
 
 def _of_drill(playbook: Playbook, drill: Drill, nodes: Sequence[str] | None) -> Iterator[Touched]:
-    seen = set()
+    seen: set[str] = set()
     for tried in everything_tried(drill):
         if isinstance(tried, WireguardInjection):
             yield from _of_fault(tried, drill.name, nodes)
             continue
-        key, source = key_of(tried.source), playbook.source_of(tried.source)
-        if key in seen:
-            continue
-        seen.add(key)
-        if isinstance(source, ExistingPod):
-            undo = "the probe ends with the drill; the pod stays as it is"
-            yield _touched("run commands in", "Pod", source.namespace, source.name, drill.name, undo)
-        else:
-            yield from _pod(source.namespace, drill_pod(key, RUN), drill.name)
+        roles = flood_roles(tried) if isinstance(tried, FloodInjection) else [""]
+        for key in [key_of(tried.source, role) for role in roles]:
+            if key not in seen:
+                yield from _of_actor(playbook.source_of(tried.source), key, drill.name)
+            seen.add(key)
+
+
+def _of_actor(source: Source | ExistingPod, key: str, drill: str) -> Iterator[Touched]:
+    if isinstance(source, ExistingPod):
+        undo = "the probe ends with the drill; the pod stays as it is"
+        yield _touched("run commands in", "Pod", source.namespace, source.name, drill, undo)
+    else:
+        yield from _pod(source.namespace, drill_pod(key, RUN), drill)
 
 
 def _of_fault(fault: WireguardInjection, drill: str, nodes: Sequence[str] | None) -> Iterator[Touched]:
