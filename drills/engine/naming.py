@@ -25,7 +25,7 @@ def _name(source: From) -> str:
 
 def flood_roles(flood: FloodInjection) -> list[str]:
     """The roles of the pods in which Locust runs, all of the flood's source."""
-    return ["master", *(f"worker-{number}" for number in range(flood.workers))]
+    return ["master", *(f"worker{number}" for number in range(1, flood.workers + 1))]
 
 
 def drill_pod(key: str, run: str) -> str:
