@@ -23,10 +23,17 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The kustomize base of the shipped playbooks; a test compares it with what this makes.
+.PHONY: base
+base: $(VENV)/.installed
+	$(BIN)/drills manifests playbooks/admin-path.yaml playbooks/zero-trust.yaml --out deploy \
+		--schedule '0 3 * * *' --schedule '0 4 * * 0' --rule-label release=kube-prometheus-stack
 
 bench: $(VENV)/.installed system
 	$(BIN)/python -m bench
@@ -61,6 +68,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 lock: $(VENV)/.installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
 		-o requirements.lock pyproject.toml
+	echo 'setuptools>=77' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra cluster --extra load --extra probe -c requirements.lock -o requirements-image.lock pyproject.toml -
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -22,6 +22,7 @@ from drills.errors import Aborted, DrillsError, InputError, WorldError
 if TYPE_CHECKING:
     from alerts.http_config import HttpConfig
     from drills.engine.events import Event
+    from drills.engine.planning import World
     from drills.engine.run import Job
     from drills.engine.target import Target
     from drills.kube import Cluster
@@ -273,6 +274,53 @@ def _target(options: dict[str, Any], say: Callable[[str], None], prepare: Callab
 
 
 @cli.command()
+@click.argument("playbooks", nargs=-1, required=True, metavar="PLAYBOOK...", type=click.Path(path_type=Path))
+@click.option("--lab", "in_lab", is_flag=True, help="Ask the embedded lab: the one that is up, else one of its own.")
+@_lab_options
+@click.option("--context", metavar="NAME", help="Ask the cluster of this kubeconfig context.")
+@click.option("--prometheus", metavar="URL", help="Prometheus of the cluster.")
+@click.option("--alertmanager", metavar="URL", help="Alertmanager of the cluster.")
+@click.option("--only", multiple=True, metavar="DRILL", help="Plan only this drill. Repeatable.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def plan(playbooks: Sequence[Path], only: Sequence[str], form: str, **options: Any) -> int:
+    """What a run would touch, which rights it needs and whether they are there, in which order, how long.
+
+    It only asks. Exit 0 if nothing lacks, 3 if something does, 2 if the playbook itself could not run.
+    """
+    from drills.engine import planning
+    from drills.engine import run as engine
+    from drills.playbook import load
+    from drills.report import planned
+
+    jobs = engine.select([(path, load(path)) for path in playbooks], only)
+    with _world(options) as world:
+        found = [planning.plan(job, world) for job in jobs]
+    if form == "json":
+        click.echo(json.dumps([one.model_dump(mode="json", by_alias=True) for one in found], indent=2))
+    else:
+        click.echo("\n\n".join("\n".join(planned.lines(one)) for one in found))
+    return max(one.exit_status for one in found)
+
+
+@contextmanager
+def _world(options: dict[str, Any]) -> Iterator[World | None]:
+    """Whom a plan may ask: a target, a cluster without its Prometheus, or nobody."""
+    from drills.engine.planning import World
+    from drills.kube import Cluster
+
+    if options["in_lab"] or options["prometheus"]:
+        _one_target(options)
+        with _target(options, _log) as target:
+            addresses = tuple(filter(None, (target.addresses.prometheus, target.addresses.alertmanager)))
+            yield World(target.name, target.cluster, target.sources().prometheus, target.time_lapse, addresses)
+    elif options["context"]:
+        cluster = Cluster.connect(context=options["context"])
+        yield World(cluster.name, cluster, None, 1.0)
+    else:
+        yield None
+
+
+@cli.command()
 @click.option("--context", metavar="NAME", help="On the cluster of this kubeconfig context, not on the lab that is up.")
 @click.option(
     "--accept", is_flag=True, help="Leave what somebody else changed meanwhile as it is, and be done with it."
@@ -398,6 +446,60 @@ def doctor(quiet: bool) -> int:
         return WorldError.exit_status
     if not quiet:
         click.echo("The lab can start." if missing else "Nothing is missing: the lab can start.")
+    return 0
+
+
+@cli.command()
+@click.argument("playbooks", nargs=-1, required=True, metavar="PLAYBOOK...", type=click.Path(path_type=Path))
+@click.option(
+    "--schedule",
+    "schedules",
+    multiple=True,
+    metavar="CRON",
+    help="When it runs, such as '0 3 * * 1'; one for each playbook. Without one, only when asked.",
+)
+@click.option("--timezone", default="Etc/UTC", metavar="NAME", help="Of the schedule.", show_default=True)
+@click.option("--namespace", default="drills", metavar="NAME", help="Where the runner lives.", show_default=True)
+@click.option("--service-account", metavar="NAME", help="Who the runner is (default drills-PLAYBOOK).")
+@click.option("--image", metavar="IMAGE", help="The project's image, of the runner and of drill pods.")
+@click.option("--prometheus", metavar="URL", help="Prometheus as the runner reaches it: what `drills run` takes.")
+@click.option("--alertmanager", metavar="URL", help="Alertmanager, in the same way; '' for none.")
+@click.option(
+    "--rule-label", "rule_labels", multiple=True, metavar="KEY=VALUE", help="On the PrometheusRule. Repeatable."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A kustomize base in DIR, not YAML on standard output.",
+)
+def manifests(
+    playbooks: Sequence[Path], schedules: Sequence[str], out: Path | None, rule_labels: Sequence[str], **options: Any
+) -> int:
+    """What goes into a cluster: rights, CronJob, playbook, network policy, and alerts that watch the drills.
+
+    For `kubectl apply -f -`, or with --out for `kubectl apply -k DIR`.
+    """
+    from drills.deploy import manifests as deployment
+    from drills.deploy.settings import Settings
+    from drills.playbook import load
+
+    labels = dict(one.partition("=")[::2] for one in rule_labels)
+    if not all(labels.values()):
+        raise InputError("--rule-label takes KEY=VALUE.")
+    given = {key: value for key, value in options.items() if value is not None}
+    settings = Settings(**given | {"rule_labels": labels})
+    if schedules and len(schedules) != len(playbooks):
+        raise InputError("Give one --schedule for each playbook, in their order: two runs keep each other out.")
+    when: list[str | None] = [*schedules] or [None for _ in playbooks]
+    written = [deployment.Written(path, load(path), at) for path, at in zip(playbooks, when, strict=True)]
+    if out is None:
+        click.echo(deployment.stream(written, settings), nl=False)
+        return 0
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in deployment.base(written, settings).items():
+        (out / name).write_text(text, encoding="utf-8")
+        click.echo(str(out / name))
     return 0
 
 

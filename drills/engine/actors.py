@@ -10,8 +10,11 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from drills.engine import naming
+from drills.engine.exposure import exposed
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
+from drills.engine.naming import key_of as _key
 from drills.engine.realising import End, lacks, policy_input
 from drills.engine.result import ImageInput, PolicyInput, Recovery, RecoveryVerdict, SourceInput
 from drills.engine.target import Target
@@ -73,6 +76,8 @@ class Actors:
             if key in self._actors:
                 continue
             self._meant[key] = source
+            if (exposed_by := exposed(self._target.cluster, source)) is not None:
+                raise WorldError(exposed_by)
             if isinstance(source, ExistingPod):
                 self._actors[key] = Actor(key, source.namespace, source.name, None)
             else:
@@ -193,7 +198,7 @@ class Actors:
         spec = DrillPodSpec(
             run=self._run,
             drill=drill,
-            name=pod_name(f"drill-{key}", self._run, drill, self._playbook),
+            name=naming.drill_pod(key, self._run, drill, self._playbook),
             namespace=source.namespace,
             labels=source.labels,
             service_account=source.service_account,
@@ -240,24 +245,3 @@ class Actors:
             identity=None if endpoint is None else endpoint.identity,
             service_account=pod.service_account,
         )
-
-
-def _key(source: From, role: str = "") -> str:
-    """A name for a ``from``: that of the playbook's source, or one made of what stands there; and its role."""
-    return _name(source) + (f"-{role}" if role else "")
-
-
-def _name(source: From) -> str:
-    match source:
-        case str():
-            return source
-        case ExistingPod():
-            return source.name
-        case Source():
-            return "-".join([source.namespace, *source.labels.values()])[:40].strip("-").lower()
-
-
-def pod_name(stem: str, run: str, drill: str, playbook: Playbook) -> str:
-    """A name that no other run and no other drill of this one gives to a pod."""
-    number = next((i for i, one in enumerate(playbook.drills, 1) if one.name == drill), 0)
-    return f"{stem}-{run[-6:]}-{number}"

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
+from drills.engine.naming import capture_pod
 from drills.engine.target import Target
 from drills.engine.undo import digest, of_drill_pod
 from drills.errors import DrillsError, WorldError
@@ -44,7 +45,7 @@ class Captures:
     def bring(self, drill: str, nodes: Mapping[str, Obj], lifetime: float) -> None:
         """Create a pod on every node and wait until all run. WorldError if one does not."""
         for node in sorted(nodes):
-            name = f"drill-capture-{node}-{self._run[-6:]}"
+            name = capture_pod(node, self._run)
             spec = DrillPodSpec(self._run, drill, name, NAMESPACE, {}, lifetime=lifetime, node=node)
             what = f"pod {NAMESPACE}/{name}"
             made, how = digest(capture_manifest(spec)), of_drill_pod(NAMESPACE, name)

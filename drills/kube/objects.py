@@ -37,6 +37,19 @@ class Service:
         return found.pop() if len(found) == 1 else None
 
 
+@dataclass(frozen=True, slots=True)
+class Selecting:
+    """A Service by the pods that it selects."""
+
+    name: str
+    selector: Mapping[str, str]  # none: it selects no pod
+    publishes_not_ready: bool
+
+    def sends_to(self, labels: Mapping[str, str]) -> bool:
+        """Whether it would send traffic to a pod with these labels that is never ready."""
+        return self.publishes_not_ready and bool(self.selector) and self.selector.items() <= labels.items()
+
+
 class ObjectApi(Api):
     """Reading, without changing anything."""
 
@@ -64,6 +77,18 @@ class ObjectApi(Api):
             backends=_backends(endpoints or {}),
             ports={int(each["port"]): str(each.get("name", "")) for each in found["spec"].get("ports") or ()},
         )
+
+    def services(self, namespace: str) -> list[Selecting]:
+        """Every Service of a namespace, by whom it selects."""
+        found = self.call(f"list Services in {namespace}", "GET", core("services", namespace))
+        return [
+            Selecting(
+                name=str(item["metadata"]["name"]),
+                selector=dict(item["spec"].get("selector") or {}),
+                publishes_not_ready=bool(item["spec"].get("publishNotReadyAddresses")),
+            )
+            for item in found["items"]
+        ]
 
     def version(self) -> str:
         """The API's version, such as ``v1.34.1``."""

@@ -7,10 +7,12 @@ ReplicaSets with a matching selector from adopting it, and takes the pod along w
 
 from __future__ import annotations
 
+import copy
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from drills import __version__
@@ -18,17 +20,34 @@ from drills.errors import Aborted, WorldError
 from drills.kube.api import CONFLICT, Api, KubeError, Obj, core
 
 IMAGE = f"drills:{__version__}"
+IMAGE_VARIABLE = "DRILLS_IMAGE"  # names another: a registry's, a mirror's
 RUN, DRILL = "drills/run", "drills/drill"  # annotations of a drill pod, labels of its owner
 READINESS_GATE = "drills/never-ready"
 CONTAINER = "drill"
 LOOK_SECONDS = 0.1
 COLLECTED_SECONDS = 5.0  # until the garbage collector takes a pod whose owner is gone
-_USER = 65532  # any but root
+_USER = 65532  # any but root; the image's own
+RESTRICTED_CONTAINER: Obj = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 _HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
 
 
 class ReplacedError(WorldError):
     """What was made here is gone, and something else has its name, which is not ours to delete."""
+
+
+def own_image() -> str:
+    """The image that drill pods are made of: that of the runner, where it was told which it is."""
+    return os.environ.get(IMAGE_VARIABLE) or IMAGE
+
+
+def restricted_pod() -> Obj:
+    """A pod's security context as Pod Security ``restricted`` wants it; `RESTRICTED_CONTAINER` is its containers'."""
+    user = {"runAsNonRoot": True, "runAsUser": _USER, "runAsGroup": _USER, "fsGroup": _USER}
+    return {**user, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +62,7 @@ class DrillPodSpec:
     lifetime: float
     service_account: str | None = None
     node: str | None = None
-    image: str = IMAGE
+    image: str = field(default_factory=own_image)
     pull_policy: str = "IfNotPresent"
     command: Sequence[str] = ("sleep", "infinity")
 
@@ -79,7 +98,7 @@ def pod_manifest(spec: DrillPodSpec, owner_uid: str = "") -> Obj:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "readinessGates": [{"conditionType": READINESS_GATE}],
-        "securityContext": {"runAsNonRoot": True, "runAsUser": _USER, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": restricted_pod(),
         "containers": [_container(spec)],
     }
     if spec.service_account is not None:
@@ -102,12 +121,8 @@ def _container(spec: DrillPodSpec) -> Obj:
         "image": spec.image,
         "imagePullPolicy": spec.pull_policy,
         "command": list(spec.command),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": copy.deepcopy(RESTRICTED_CONTAINER),
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
     }
 
 

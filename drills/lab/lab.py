@@ -15,13 +15,14 @@ from aiohttp import web
 from drills.errors import InputError
 from drills.lab import applying, bootstrap, certificates, plan, readiness, world
 from drills.lab.agent.agents import Agents
+from drills.lab.api.audit import AUDIT_LOG, to_log
 from drills.lab.api.resources import by_kind
 from drills.lab.api.server import ApiServer
 from drills.lab.api.store import Store
 from drills.lab.api.types import Obj
 from drills.lab.certificates import Certificates
 from drills.lab.controllers.controllers import Controllers
-from drills.lab.daemons import Daemons
+from drills.lab.daemons import LOGS, Daemons
 from drills.lab.dns import Dns
 from drills.lab.monitoring.monitoring import Monitoring
 from drills.lab.monitoring.settings import of_lab
@@ -58,7 +59,7 @@ class Lab:
             served={"coredns": self._dns},
             builtins={"cilium": self._agents.commands()},
         )
-        self._server = ApiServer(self._store, settings.token, self._kubelets)
+        self._server = ApiServer(self._store, settings.token, self._kubelets, audit=to_log(LOGS / AUDIT_LOG))
         self._relays = Relays(listeners, self._relay_targets())
         self._changed = asyncio.Event()
         self._store.listen(lambda *_: self._changed.set())

@@ -1,8 +1,8 @@
 """The lab's API server: an aiohttp application over the Store.
 
-``kubectl`` 1.30 and later and the official Python client are the judges of it. What it does not do: authorise
-(roles are stored only), track field ownership (server-side apply is last-writer-wins and says so in a
-warning), paginate, attach, forward ports, speak SPDY, or answer in protobuf.
+``kubectl`` 1.30 and later and the official Python client are the judges of it. What it does not do: track
+field ownership (server-side apply is last-writer-wins and says so in a warning), paginate, attach, forward
+ports, speak SPDY, or answer in protobuf.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import structlog
@@ -17,6 +18,8 @@ from aiohttp import web
 
 from drills.lab.api import discovery
 from drills.lab.api.accounts import Accounts, service_account_user
+from drills.lab.api.audit import Audit
+from drills.lab.api.authorization import Attributes, Authorizer, User, attributes_of, forbidden
 from drills.lab.api.containers import Containers
 from drills.lab.api.conversations import Conversations
 from drills.lab.api.documents import OPEN_PATHS, document
@@ -37,7 +40,7 @@ from drills.lab.api.writing import Writer
 log = structlog.get_logger(__name__)
 
 _ANY_METHOD = "GET HEAD POST PUT PATCH DELETE OPTIONS"
-_USER: web.RequestKey[str] = web.RequestKey("user", str)
+_USER: web.RequestKey[User] = web.RequestKey("user", User)
 
 Answer = Callable[[web.Request, Target], Awaitable[web.StreamResponse]]
 
@@ -51,13 +54,23 @@ class _Subresource(NamedTuple):
 
 
 class ApiServer:
-    """The Kubernetes API of a Store and its containers. ``accounts`` are further tokens and their users."""
+    """The Kubernetes API of a Store and its containers. ``accounts`` are further tokens and their users; ``audit`` is
+    told what service accounts ask for.
+    """
 
     def __init__(
-        self, store: Store, token: str, containers: Containers, *, accounts: Mapping[str, str] | None = None
+        self,
+        store: Store,
+        token: str,
+        containers: Containers,
+        *,
+        accounts: Mapping[str, str] | None = None,
+        audit: Audit | None = None,
     ) -> None:
         self._store = store
-        self._accounts = Accounts(token, accounts)
+        self._authorizer = Authorizer(store)
+        self._audit = audit
+        self._accounts = Accounts(token, self._authorizer, accounts)
         self._objects = Objects(store)
         self._conversations = Conversations()
         self._reader = Reader(store, self._conversations)
@@ -127,6 +140,7 @@ class ApiServer:
             asked = await read_document(request)
             return answer(self._accounts.review(kind, request[_USER], asked), 201)
         target = parse_path(path)
+        self._authorize(request[_USER], attributes_of(request, target))
         if target.subresource:
             return await self._subresource(request, target)
         if request.method in ("GET", "HEAD"):
@@ -134,6 +148,17 @@ class ApiServer:
         if request.method in ("POST", "PUT", "PATCH", "DELETE"):
             return await self._writer.change(request, target)
         raise method_not_allowed("the server does not allow this method on the requested resource")
+
+    def _authorize(self, user: User, asked: Attributes) -> None:
+        """Raises ApiError 403. A command by WebSocket is a GET, and needs ``create`` too since Kubernetes 1.35."""
+        verbs = ("get", "create") if asked.subresource == "exec" and asked.verb == "get" else (asked.verb,)
+        for verb in verbs:
+            each = replace(asked, verb=verb)
+            allowed = self._authorizer.allows(user, each)
+            if self._audit is not None:
+                self._audit(user, each, allowed)
+            if not allowed:
+                raise forbidden(user, each)
 
     async def _subresource(self, request: web.Request, target: Target) -> web.StreamResponse:
         found = self._subresources.get(target.subresource)

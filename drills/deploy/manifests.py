@@ -1,0 +1,84 @@
+"""All that a playbook needs in a cluster, in the order in which it is applied: one stream, or a kustomize base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from drills.deploy.alerts import prometheus_rule
+from drills.deploy.network import runner_policy
+from drills.deploy.roles import roles
+from drills.deploy.runner import config_map, cron_job, namespaces, service_account
+from drills.deploy.settings import Obj, Settings
+from drills.engine.rights import needed
+from drills.errors import InputError
+from drills.playbook import Playbook
+
+KUSTOMIZATION: Final = "kustomization.yaml"
+NAMESPACES: Final = "namespaces.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A playbook with the file that it stands in, and when it is to run; None: only when somebody asks."""
+
+    path: Path
+    playbook: Playbook
+    schedule: str | None = None
+
+
+def of_playbook(one: Written, settings: Settings) -> list[Obj]:
+    """Everything but the namespaces. InputError for a schedule, a time zone or a URL that there is not."""
+    name = one.playbook.name
+    return [
+        service_account(name, settings),
+        *roles(name, needed(one.playbook, addresses=settings.watched), settings),
+        config_map(one.playbook, one.path, settings),
+        runner_policy(name, settings),
+        cron_job(one.playbook, one.schedule, settings),
+        prometheus_rule(name, one.schedule, settings),
+    ]
+
+
+def stream(playbooks: Sequence[Written], settings: Settings) -> str:
+    """All of it as YAML documents, for ``kubectl apply -f -``."""
+    found = namespaces((one.playbook for one in playbooks), settings)
+    return text([*found, *(obj for one in playbooks for obj in of_playbook(one, settings))])
+
+
+def base(playbooks: Sequence[Written], settings: Settings) -> dict[str, str]:
+    """The files of a kustomize base by name: the namespaces, one for each playbook, and what names them."""
+    names = [one.playbook.name for one in playbooks]
+    if double := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"Two of the playbooks are called {double}: their objects would overwrite each other.")
+    files = {NAMESPACES: text(namespaces((one.playbook for one in playbooks), settings))}
+    files |= {f"{one.playbook.name}.yaml": text(of_playbook(one, settings)) for one in playbooks}
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": list(files),
+    }
+    return files | {KUSTOMIZATION: text([kustomization])}
+
+
+def text(objects: Iterable[Obj]) -> str:
+    """Objects as YAML: keys in their order, texts of several lines as blocks."""
+    return yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=120, explicit_start=True, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        """No anchors: the same labels stand at several places."""
+        del data
+        return True
+
+
+def _represent(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _represent)

@@ -1,0 +1,61 @@
+"""What the runner may talk to: the API, DNS, and what it reads alerts from. Nobody may talk to it.
+
+A CiliumNetworkPolicy, because a NetworkPolicy cannot name the API server: Cilium gives it an identity of its own, which
+no address range matches (Cilium, Documentation/security/policy: entity kube-apiserver).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from drills.deploy.settings import Obj, Settings, labels_of, obj, title
+from drills.engine.rights import PROXIED
+from drills.errors import InputError
+from drills.inject.base import service_of
+
+_NAMESPACE = "k8s:io.kubernetes.pod.namespace"
+_DNS: Obj = {"matchLabels": {_NAMESPACE: "kube-system", "k8s-app": "kube-dns"}}
+
+
+def runner_policy(playbook: str, settings: Settings) -> Obj:
+    """``ingress: [{}]`` is default deny with a rule that lets nobody in; an empty list would deny nothing."""
+    urls = [one for one in settings.watched if not one.startswith(PROXIED)]  # the API server asks for the others
+    spec = {
+        "endpointSelector": {"matchLabels": {"drills/playbook": playbook}},
+        "ingress": [{}],
+        "egress": [{"toEntities": ["kube-apiserver"]}, _lookups(), *_unique(_to(url) for url in urls)],
+    }
+    name, labels = title(playbook), labels_of(playbook)
+    return obj("cilium.io/v2", "CiliumNetworkPolicy", name, settings.namespace, labels, spec=spec)
+
+
+def _lookups() -> Obj:
+    ports = [{"port": "53", "protocol": protocol} for protocol in ("UDP", "TCP")]
+    return {"toEndpoints": [_DNS], "toPorts": [{"ports": ports, "rules": {"dns": [{"matchPattern": "*"}]}}]}
+
+
+def _to(url: str) -> Obj:
+    """A policy sees the pods behind a Service on their own ports, which a URL does not tell: so none is named there."""
+    parts = urlsplit(url)
+    host = parts.hostname
+    if parts.scheme not in ("http", "https") or not host:
+        raise InputError(f"{url} is no URL: it begins with http:// or https:// and names a host.")
+    if (service := service_of(host)) is not None:
+        return {"toEndpoints": [{"matchLabels": {_NAMESPACE: service[0]}}]}
+    port = str(parts.port or (443 if parts.scheme == "https" else 80))
+    ports = [{"ports": [{"port": port, "protocol": "TCP"}]}]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return {"toFQDNs": [{"matchName": host}], "toPorts": ports}
+    return {"toCIDR": [f"{address}/{address.max_prefixlen}"], "toPorts": ports}
+
+
+def _unique(rules: Iterable[Obj]) -> list[Obj]:
+    found: list[Obj] = []
+    for rule in rules:
+        if rule not in found:
+            found.append(rule)
+    return found

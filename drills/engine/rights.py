@@ -1,0 +1,118 @@
+"""Which rights a playbook needs: those of its run, of planning it, and of undoing what an interrupted run left.
+
+Pure. Every call of the engine has its rights beside it in `drills.kube.rights`; here stands who makes which, for
+which source and target. A test runs the shipped playbooks with these rights and no others, and finds each of them used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from drills.inject.base import service_of
+from drills.inject.kinds import kind_of
+from drills.kube import rights as needs
+from drills.kube.rights import Right, least
+from drills.playbook import Drill, ExistingPod, FloodInjection, Playbook, WireguardInjection
+from drills.playbook.model import Control, From, Injection
+
+Tried = Injection | Control
+PROXIED: Final = "service:"
+
+
+def needed(playbook: Playbook, drills: Sequence[Drill] | None = None, addresses: Sequence[str] = ()) -> list[Right]:
+    """Every right of a playbook, or of some of its drills, with the reason; none that another one includes.
+
+    ``addresses``: of Prometheus and Alertmanager, which may be Services behind the API server's proxy.
+    """
+    chosen = playbook.drills if drills is None else drills
+    proxied = [one for address in addresses for one in _of_address(address)]
+    return least([*_of_any_run(), *proxied, *(one for drill in chosen for one in _of_drill(playbook, drill))])
+
+
+def _of_address(address: str) -> Iterator[Right]:
+    """Of ``service:NAMESPACE/[https:]NAME:PORT[/PATH]``; an ordinary URL asks the API for nothing."""
+    if not address.startswith(PROXIED):
+        return
+    namespace, _, rest = address.removeprefix(PROXIED).partition("/")
+    yield from needs.service_proxy(namespace, rest.partition("/")[0])
+
+
+def _of_any_run() -> Iterator[Right]:
+    yield from needs.clock()
+    yield from needs.cluster_uid()
+    yield from needs.lease()
+    yield from needs.undo_records()
+    yield from needs.policies()
+    yield from needs.alert_rules()
+    yield from needs.agents()
+
+
+def _of_drill(playbook: Playbook, drill: Drill) -> Iterator[Right]:
+    for tried in everything_tried(drill):
+        if isinstance(tried, WireguardInjection):
+            yield from _of_fault(tried)
+        else:
+            yield from _of_source(playbook, tried.source)
+            yield from _of_target(tried, attacked=tried is not drill.control)
+
+
+def everything_tried(drill: Drill) -> Iterator[Tried]:
+    """The attack, the control, and what is tried under a flood."""
+    yield drill.injection
+    if drill.control is not None:
+        yield drill.control
+    for under in drill.expect.during:
+        yield under.injection
+
+
+def service_tried(tried: Tried) -> tuple[str, str] | None:
+    """Namespace and name of the Service that is tried; None for names outside, and for faults."""
+    match tried:
+        case WireguardInjection():
+            return None
+        case FloodInjection():
+            return service_of(urlsplit(tried.url).hostname or "")
+    return kind_of(tried).service
+
+
+def sources_of(drills: Iterable[Drill]) -> Iterator[From]:
+    """Who acts, as often as it is named."""
+    for drill in drills:
+        for tried in everything_tried(drill):
+            if not isinstance(tried, WireguardInjection):
+                yield tried.source
+
+
+def _of_source(playbook: Playbook, given: From) -> Iterator[Right]:
+    source = playbook.source_of(given)
+    if isinstance(source, ExistingPod):
+        yield from needs.existing_pod(source.namespace, source.name)
+        return
+    yield from needs.drill_pod(source.namespace)
+    yield from needs.twins(source.namespace)
+    yield from needs.services(source.namespace)
+
+
+def _of_target(tried: Tried, *, attacked: bool) -> Iterator[Right]:
+    if (named := service_tried(tried)) is not None:
+        yield from needs.service(*named)
+        if attacked:
+            yield needs.endpoint(named[0], None, "see that a policy guards the target's pods")
+    if not isinstance(tried, FloodInjection | WireguardInjection) and (key := kind_of(tried).secret) is not None:
+        namespace, _, name = key.secret.partition("/")
+        yield from needs.secret_value(namespace, name)
+
+
+def _of_fault(fault: WireguardInjection) -> Iterator[Right]:
+    yield from needs.cilium_nodes()
+    yield from needs.capture_pods()
+    match fault.fault:
+        case "key-replaced" | "key-removed":
+            yield from needs.cilium_node_key(fault.node)
+        case "key-file-deleted" | "device-deleted":
+            yield from needs.agent_restart()
+        case "secret-deleted" if fault.secret is not None:
+            namespace, _, name = fault.secret.partition("/")
+            yield from needs.secret_deletion(namespace, name)

@@ -1,0 +1,97 @@
+"""Every object that a run creates, changes or deletes, and what becomes of it, worked out before. Pure.
+
+Names that a run gives end with the last characters of its own name, written ``RUN`` here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal
+
+from drills.engine.naming import capture_pod, drill_pod, flood_roles, key_of
+from drills.engine.result import Model
+from drills.engine.rights import everything_tried
+from drills.kube.cilium import AGENTS
+from drills.kube.lease import LEASE, NAMESPACE
+from drills.playbook import Drill, ExistingPod, FloodInjection, Playbook, Source, WireguardInjection
+
+RUN: Final = "RUN"
+GOES: Final = "deleted when the drill ends"
+
+Action = Literal["create", "change", "delete", "run commands in"]
+
+
+class Touched(Model):
+    """One object. ``drill`` None: of the run as a whole. ``undo``: what becomes of it, in words."""
+
+    action: Action
+    kind: str
+    namespace: str | None
+    name: str
+    drill: str | None
+    undo: str
+
+    @property
+    def title(self) -> str:
+        """``Pod frontend/drill-frontend-RUN``"""
+        return f"{self.kind} {self.namespace + '/' if self.namespace else ''}{self.name}"
+
+
+def objects(playbook: Playbook, drills: Sequence[Drill], nodes: Sequence[str] | None = None) -> list[Touched]:
+    """All of them, in the order in which a run comes to them. ``nodes`` None: nobody was asked for their names."""
+    records = "one for each change, deleted when the change is undone"
+    return [
+        _touched("create", "Lease", NAMESPACE, LEASE.name, None, "deleted at the end"),
+        _touched("create", "Secret", NAMESPACE, f"drills-undo-{RUN}-NUMBER", None, records),
+        *(one for drill in drills for one in _of_drill(playbook, drill, nodes)),
+    ]
+
+
+def _of_drill(playbook: Playbook, drill: Drill, nodes: Sequence[str] | None) -> Iterator[Touched]:
+    seen: set[str] = set()
+    for tried in everything_tried(drill):
+        if isinstance(tried, WireguardInjection):
+            yield from _of_fault(tried, drill.name, nodes)
+            continue
+        roles = flood_roles(tried) if isinstance(tried, FloodInjection) else [""]
+        for key in [key_of(tried.source, role) for role in roles]:
+            if key not in seen:
+                yield from _of_actor(playbook, playbook.source_of(tried.source), key, drill.name)
+            seen.add(key)
+
+
+def _of_actor(playbook: Playbook, source: Source | ExistingPod, key: str, drill: str) -> Iterator[Touched]:
+    if isinstance(source, ExistingPod):
+        undo = "the probe ends with the drill; the pod stays as it is"
+        yield _touched("run commands in", "Pod", source.namespace, source.name, drill, undo)
+    else:
+        yield from _pod(source.namespace, drill_pod(key, RUN, drill, playbook), drill)
+
+
+def _of_fault(fault: WireguardInjection, drill: str, nodes: Sequence[str] | None) -> Iterator[Touched]:
+    for node in ["NODE (on every node)"] if nodes is None else nodes:
+        yield from _pod(NAMESPACE, capture_pod(node, RUN), drill)
+    agent, restarted = f"the agent of {fault.node}", "its DaemonSet starts another"
+    match fault.fault:
+        case "key-replaced" | "key-removed":
+            undo = "its public key is written back"
+            yield _touched("change", "CiliumNode", None, fault.node, drill, undo)
+        case "key-file-deleted":
+            undo = "the private key's file, renamed, gets its name back"
+            yield _touched("run commands in", "Pod", AGENTS[0], agent, drill, undo)
+            yield _touched("delete", "Pod", AGENTS[0], agent, drill, restarted)
+        case "device-deleted":
+            yield _touched("run commands in", "Pod", AGENTS[0], agent, drill, "the agent makes the device again")
+            yield _touched("delete", "Pod", AGENTS[0], agent, drill, f"to repair it; {restarted}")
+        case "secret-deleted" if fault.secret is not None:
+            namespace, _, name = fault.secret.partition("/")
+            yield _touched("delete", "Secret", namespace, name, drill, "made again as it was, with another uid")
+
+
+def _pod(namespace: str, name: str, drill: str) -> Iterator[Touched]:
+    yield _touched("create", "ConfigMap", namespace, name, drill, f"owns the pod; {GOES}")
+    yield _touched("create", "Pod", namespace, name, drill, GOES)
+
+
+def _touched(action: Action, kind: str, namespace: str | None, name: str, drill: str | None, undo: str) -> Touched:
+    return Touched(action=action, kind=kind, namespace=namespace, name=name, drill=drill, undo=undo)

@@ -1,0 +1,251 @@
+"""The generated rights, on a lab that enforces them: enough for plan, run and recover, and each of them is used."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import BIN, ROOT, Drills, Lab, drills_of
+
+from drills.deploy.roles import rules
+from drills.engine.rights import needed
+from drills.kube import Cluster
+from drills.kube.rights import Right
+from drills.playbook import load
+
+pytestmark = pytest.mark.lab
+
+SHIPPED_GAME_DAY = ROOT / "playbooks" / "zero-trust.yaml"
+RUNNER = "system:serviceaccount:drills:drills-zero-trust"
+KEPT = ("database-from-frontend", "default-deny", "wireguard-key")  # with the rights of all but the flood
+K = 60
+
+
+@dataclass(frozen=True)
+class Runner:
+    """The command as the generated service account, and what the lab's API wrote down of it."""
+
+    drills: Drills
+    lab: Lab
+    playbook: Path
+    target: tuple[str, ...]
+    audit: Path
+
+    def asked(self) -> list[tuple[Right, bool]]:
+        """Every request of the service account, and whether it was allowed."""
+        found = []
+        for line in self.audit.read_text().splitlines():
+            event = json.loads(line)
+            if event["user"]["username"] == RUNNER:
+                found.append((_right(event), event["annotations"]["authorization.k8s.io/decision"] == "allow"))
+        return found
+
+
+def _right(event: dict[str, Any]) -> Right:
+    asked = event["objectRef"]
+    resource = "/".join(filter(None, [asked["resource"], asked.get("subresource")]))
+    return Right(asked.get("apiGroup", ""), resource, event["verb"], asked.get("namespace"), asked.get("name"))
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped game day, short: few drills, seconds of attack, no alerts, which need no rights."""
+    playbook = yaml.safe_load(SHIPPED_GAME_DAY.read_text())
+    playbook["spec"]["drills"] = [one for one in playbook["spec"]["drills"] if one["name"] in KEPT]
+    for drill in playbook["spec"]["drills"]:
+        drill["expect"].pop("alerts", None)
+        for injection in drill["inject"].values():
+            injection["duration"] = "1m"
+    path = tmp_path_factory.mktemp("quick") / "zero-trust.yaml"
+    path.write_text(yaml.safe_dump(playbook, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory, quick: Path) -> Iterator[Runner]:
+    """A lab of its own in which the manifests of the playbook were applied, strictly."""
+    folder = tmp_path_factory.mktemp("rights")
+    drills = drills_of(f"e2e-rights-{os.getpid()}", folder)
+    up = drills("lab", "up", "--time-lapse", str(K))
+    assert up.status == 0, up.err
+    try:
+        lab = Lab(drills, Path(up.out.splitlines()[-1]))
+        made = drills("manifests", quick)
+        assert made.status == 0, made.err
+        lab.kubectl("apply", "--validate=strict", "--dry-run=server", "-f", "-", stdin=made.out)
+        lab.kubectl("apply", "--validate=strict", "-f", "-", stdin=made.out)
+        status = json.loads(drills("lab", "status", "--format", "json").out)
+        config = yaml.safe_load(lab.kubeconfig.read_text())
+        token = lab.kubectl("-n", "drills", "create", "token", RUNNER.rpartition(":")[2]).strip()
+        config["users"][0]["user"] = {"token": token}
+        kubeconfig = folder / "runner.yaml"
+        kubeconfig.write_text(yaml.safe_dump(config))
+        target = ("--context", config["current-context"], "--prometheus", status["prometheus"])
+        environment = {**drills.environment, "KUBECONFIG": str(kubeconfig)}
+        yield Runner(Drills(environment, folder), lab, quick, target, Path(status["logs"]) / "audit.log")
+    finally:
+        drills("lab", "down")
+
+
+def test_the_short_playbook_needs_what_the_shipped_one_needs(quick: Path) -> None:
+    shipped = load(SHIPPED_GAME_DAY)
+    assert needed(load(quick)) == needed(shipped, [drill for drill in shipped.drills if drill.name != "flood"])
+
+
+def test_the_generated_rights_are_enough_and_all_of_them_are_used(runner: Runner) -> None:
+    planned = runner.drills("plan", runner.playbook, *runner.target, "--format", "json")
+    assert planned.status == 0, planned.out + planned.err
+    (plan,) = json.loads(planned.out)
+    assert all(right["granted"] is True for right in plan["rights"])
+    assert plan["lacks"] == []
+    out = runner.drills.folder / "out"
+    done = runner.drills("run", runner.playbook, *runner.target, "--out", out)
+    assert done.status == 0, done.out + done.err
+    for drill, event in (("database-from-frontend", "attack"), ("wireguard-key", "effect")):
+        _killed(runner, drill, event)
+        recovered = runner.drills("recover", *runner.target[:2])
+        assert recovered.status == 0, recovered.out + recovered.err
+        assert "restored: pod" in recovered.out
+    asked = runner.asked()
+    rights = needed(load(runner.playbook))
+    assert [str(right) for right, allowed in asked if not allowed] == []
+    assert {str(right) for right, _ in asked if not any(one.covers(right) for one in rights)} == set()
+    assert [str(one) for one in rights if not any(one.covers(right) for right, _ in asked)] == []
+
+
+def _killed(runner: Runner, drill: str, event: str) -> None:
+    """Run a drill, and kill the run as soon as its journal has the event."""
+    out = runner.drills.folder / f"killed-{drill}"
+    command = [BIN / "drills", "run", runner.playbook, *runner.target, "--only", drill, "--out", out]
+    process = subprocess.Popen(
+        command, env=runner.drills.environment, cwd=runner.drills.folder, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    journal = out / "journal.jsonl"
+    until = time.monotonic() + 60
+    while not (journal.exists() and f'"{event}"' in journal.read_text()):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_each_right_that_is_taken_away_is_one_that_plan_misses(runner: Runner) -> None:
+    rights = needed(load(runner.playbook))
+    for missing in (rights[0], rights[len(rights) // 2], rights[-1]):
+        with _without(runner, missing):
+            planned = runner.drills("plan", runner.playbook, *runner.target, "--format", "json")
+        assert planned.status == 3
+        (plan,) = json.loads(planned.out)
+        assert [right["text"] for right in plan["rights"] if not right["granted"]] == [str(missing)]
+        assert any(str(missing) in lack["text"] for lack in plan["lacks"])
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        Right("coordination.k8s.io", "leases", "create", "drills"),
+        Right("", "secrets", "create", "drills"),
+        Right("", "pods", "create", "frontend"),
+        Right("cilium.io", "ciliumnetworkpolicies", "list", None),
+    ],
+    ids=str,
+)
+def test_a_run_without_a_right_ends_in_one_sentence_and_leaves_nothing(runner: Runner, missing: Right) -> None:
+    with _without(runner, missing):
+        done = runner.drills("run", runner.playbook, *runner.target, "--only", "default-deny")
+    assert done.status == 3, done.out + done.err
+    assert "lacks a right" in done.out + done.err
+    assert runner.lab.kubectl("get", "pods", "-A", "-o", "name").count("drill-") == 0
+    assert runner.lab.kubectl("-n", "drills", "get", "secrets", "-o", "name").count("undo") == 0
+
+
+class _without:  # noqa: N801 - reads as a word
+    """The runner's rights but one, for a block."""
+
+    def __init__(self, runner: Runner, missing: Right) -> None:
+        self._cluster = Cluster.connect(kubeconfig=runner.lab.kubeconfig)
+        self._rights = [one for one in needed(load(runner.playbook)) if one.namespace == missing.namespace]
+        self._missing = missing
+
+    def __enter__(self) -> None:
+        assert self._missing in self._rights
+        self._write([one for one in self._rights if one != self._missing])
+
+    def __exit__(self, *_: object) -> None:
+        self._write(self._rights)
+
+    def _write(self, rights: list[Right]) -> None:
+        namespace = self._missing.namespace
+        where = "clusterroles" if namespace is None else f"namespaces/{namespace}/roles"
+        path = f"/apis/rbac.authorization.k8s.io/v1/{where}/drills-zero-trust"
+        role = self._cluster.call("read the role", "GET", path)
+        self._cluster.call("change the role", "PUT", path, body={**role, "rules": rules(rights)})
+
+
+def test_plan_asks_the_lab_and_says_what_lacks(runner: Runner, tmp_path: Path) -> None:
+    text = SHIPPED_GAME_DAY.read_text()
+    text = text.replace("name: CiliumHTTPRequestsDenied", "name: CiliumHTTPRequestsForbidden")
+    text = text.replace("http://backend.backend/", "http://nobody.backend/")
+    path = tmp_path / "playbook.yaml"
+    path.write_text(text)
+    only = ("--only", "admin-path", "--only", "default-deny", "--only", "missing-header")
+    planned = runner.lab.drills("plan", path, "--lab", *only)
+    assert planned.status == 3, planned.out + planned.err
+    lacks = planned.out.partition("things lack:")[2]
+    assert "alert: no rule CiliumHTTPRequestsForbidden is loaded in Prometheus" in lacks
+    assert "service: there is no Service backend/nobody" in lacks
+    assert lacks.count("\n  ") == 2
+    assert runner.lab.kubectl("get", "pods", "-A", "-o", "name").count("drill-") == 0
+
+
+def test_a_service_that_publishes_unready_pods_is_refused_by_plan_and_run(runner: Runner) -> None:
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "all-pods", "namespace": "frontend"},
+        "spec": {"selector": {"app": "test-client"}, "publishNotReadyAddresses": True, "ports": [{"port": 80}]},
+    }
+    runner.lab.kubectl("apply", "-f", "-", stdin=json.dumps(service))
+    try:
+        planned = runner.lab.drills("plan", runner.playbook, "--lab", "--only", "default-deny")
+        done = runner.lab.drills("run", runner.playbook, "--lab", "--only", "default-deny")
+        other = runner.lab.drills("plan", runner.playbook, "--lab", "--only", "database-from-frontend")
+    finally:
+        runner.lab.kubectl("-n", "frontend", "delete", "service", "all-pods")
+    assert planned.status == 3
+    assert "Service frontend/all-pods publishes addresses of pods that are not ready" in planned.out
+    assert done.status == 3
+    assert "Service frontend/all-pods" in done.out
+    assert other.status == 0, other.out
+
+
+def test_plan_without_a_target_and_outside_of_the_guards(runner: Runner, tmp_path: Path) -> None:
+    planned = runner.drills("plan", SHIPPED_GAME_DAY, "--only", "admin-path")
+    assert planned.status == 0
+    assert "no target was named" in planned.out
+    path = tmp_path / "playbook.yaml"
+    path.write_text(SHIPPED_GAME_DAY.read_text().replace("http://http-api.backend/admin", "http://x.payments/admin"))
+    outside = runner.drills("plan", path, "--only", "admin-path")
+    assert outside.status == 2
+    assert "payments" in outside.err
+
+
+def test_prometheus_takes_the_alerts_that_watch_the_drills(runner: Runner, tmp_path: Path) -> None:
+    made = runner.drills("manifests", SHIPPED_GAME_DAY, "--schedule", "0 4 * * 0")
+    (rule,) = [one for one in yaml.safe_load_all(made.out) if one["kind"] == "PrometheusRule"]
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump(rule["spec"]))
+    checked = subprocess.run(["promtool", "check", "rules", path], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "4 rules found" in checked.stdout

@@ -1,0 +1,100 @@
+"""The generated manifests: taken strictly, and their rights exactly sufficient, by the server's own word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from kube_support import Server, eventually
+
+from drills.deploy.manifests import Written, stream, text
+from drills.deploy.roles import rules
+from drills.deploy.settings import Settings
+from drills.engine.rights import needed
+from drills.kube import Cluster
+from drills.kube.rights import Right, granted
+
+KINDS = (
+    "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ConfigMap", "CiliumNetworkPolicy",
+    "CronJob", "PrometheusRule",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_strict_dry_run_takes_every_object(server: Server, kind: str) -> None:
+    found = [one for one in server.objects() if one["kind"] == kind]
+    assert found
+    if not server.serves(found[0]):
+        pytest.skip(f"this API serves no {kind}: its CustomResourceDefinition is not installed")
+    answer = server.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text(found))
+    assert answer.count("(server dry run)") == len(found)
+
+
+def test_the_namespaces_are_taken(server: Server) -> None:
+    made = stream([Written(server.path, server.playbook)], Settings(namespace=server.front))
+    namespaces = [one for one in yaml.safe_load_all(made) if one["kind"] == "Namespace"]
+    server.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text(namespaces))
+
+
+def test_no_kind_is_left_out(server: Server) -> None:
+    assert {one["kind"] for one in server.objects()} == set(KINDS)
+
+
+@pytest.fixture(scope="module")
+def runner(deployed: Server, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """The API as the generated service account sees it."""
+    token = deployed.kubectl("-n", "drills", "create", "token", f"drills-{deployed.name}").strip()
+    view = deployed.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "yaml")
+    config = yaml.safe_load(view)
+    config["users"][0]["user"] = {"token": token}
+    path: Path = tmp_path_factory.mktemp("runner") / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return Cluster.connect(kubeconfig=path)
+
+
+def refused(runner: Cluster, rights: list[Right]) -> list[str]:
+    return [str(right) for right in rights if not granted(runner, right)]
+
+
+def test_every_right_is_granted(deployed: Server, runner: Cluster) -> None:
+    rights = needed(deployed.playbook)
+    assert eventually(lambda: refused(runner, rights) == []), refused(runner, rights)
+
+
+def test_each_right_that_is_taken_away_is_the_one_that_lacks(deployed: Server, runner: Cluster) -> None:
+    rights = needed(deployed.playbook)
+    for missing in rights:
+        own = [one for one in rights if one.namespace == missing.namespace]
+        _write(deployed, missing.namespace, [one for one in own if one != missing])
+        assert eventually(lambda own=own, missing=missing: refused(runner, own) == [str(missing)]), missing  # type: ignore[misc]
+        _write(deployed, missing.namespace, own)
+    assert eventually(lambda: refused(runner, rights) == [])
+
+
+def _write(server: Server, namespace: str | None, rights: list[Right]) -> None:
+    where = "clusterroles" if namespace is None else f"namespaces/{namespace}/roles"
+    path = f"/apis/rbac.authorization.k8s.io/v1/{where}/drills-{server.name}"
+    role = server.cluster.call("read the role", "GET", path)
+    server.cluster.call("change the role", "PUT", path, body={**role, "rules": rules(rights)})
+
+
+def test_nothing_beside_them_is_granted(deployed: Server, runner: Cluster) -> None:
+    front, back = deployed.front, deployed.back
+    beside = [
+        Right("", "secrets", "get", back, "another"),
+        Right("", "secrets", "list", back),
+        Right("", "secrets", "get", "kube-system", "any"),
+        Right("", "pods", "create", "kube-system"),
+        Right("", "pods", "delete", "kube-system", "any"),
+        Right("", "pods", "create", "default"),
+        Right("", "pods/exec", "create", "default", "any"),
+        Right("", "services", "get", front, "any"),
+        Right("", "configmaps", "update", front, "any"),
+        Right("", "namespaces", "create", None),
+        Right("cilium.io", "ciliumnetworkpolicies", "delete", back, "any"),
+        Right("cilium.io", "ciliumnodes", "update", None, "node-2"),
+        Right("rbac.authorization.k8s.io", "roles", "create", front),
+        Right("coordination.k8s.io", "leases", "update", "kube-system", "any"),
+    ]
+    assert refused(runner, beside) == [str(one) for one in beside]

@@ -1,0 +1,106 @@
+"""Which rights follow from a playbook: from sources, targets, secrets and faults, and no wider than these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from drills.engine.rights import needed
+from drills.kube.rights import Right, least
+from drills.playbook import Playbook, load
+
+HEAD = """\
+apiVersion: drills/v1
+kind: Playbook
+metadata: {name: test}
+spec:
+  drills:
+"""
+HTTP = """\
+  - name: one
+    inject:
+      http: {from: SOURCE, url: "http://api.back/x", rate: 5/s, duration: 1m}
+    control:
+      http: {from: SOURCE, url: "http://web.shop/"}
+    expect: {denied: {status: 403}}
+"""
+FAULT = """\
+  - name: fault
+    inject:
+      wireguard: {node: n1, fault: FAULT, duration: 1m}
+    control:
+      http: {from: {namespace: front}, url: "http://api.back/"}
+    expect: {path: closed}
+"""
+
+
+def playbook(tmp_path: Path, text: str) -> Playbook:
+    path = tmp_path / "playbook.yaml"
+    path.write_text(HEAD + text)
+    return load(path)
+
+
+def of(found: list[Right], namespace: str | None) -> set[str]:
+    """The rights of one namespace in short: ``get pods``, ``get services/api``."""
+    return {
+        f"{one.verb} {one.resource}{':' + one.name if one.name else ''}" for one in found if one.namespace == namespace
+    }
+
+
+def test_a_source_s_namespace_gets_drill_pods_and_the_target_s_only_looks(tmp_path: Path) -> None:
+    found = needed(playbook(tmp_path, HTTP.replace("SOURCE", "{namespace: front, labels: {app: x}}")))
+    assert {"create pods", "delete pods", "get pods/exec", "create configmaps", "list services"} <= of(found, "front")
+    assert of(found, "back") == {"get services:api", "get endpoints:api", "get ciliumendpoints"}
+    assert of(found, "shop") == {"get services:web", "get endpoints:web"}  # the control's target is not guarded
+
+
+def test_an_existing_pod_is_named_and_nothing_is_made_beside_it(tmp_path: Path) -> None:
+    found = needed(playbook(tmp_path, HTTP.replace("SOURCE", "{pod: front/client}")))
+    assert of(found, "front") == {
+        "get pods:client", "get pods/exec:client", "create pods/exec:client", "get ciliumendpoints:client",
+    }  # fmt: skip
+
+
+def test_nothing_is_cluster_wide_but_reading_policies_and_rules(tmp_path: Path) -> None:
+    found = needed(playbook(tmp_path, HTTP.replace("SOURCE", "{namespace: front}")))
+    assert of(found, None) == {
+        "list ciliumnetworkpolicies", "list ciliumclusterwidenetworkpolicies", "list prometheusrules",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fault", "namespace", "more"),
+    [
+        ("key-replaced", None, {"get ciliumnodes:n1", "update ciliumnodes:n1"}),
+        ("key-removed", None, {"get ciliumnodes:n1", "update ciliumnodes:n1"}),
+        ("key-file-deleted", "kube-system", {"delete pods"}),
+        ("device-deleted", "kube-system", {"delete pods"}),
+        ("secret-deleted, secret: keys/wg", "keys", {"get secrets:wg", "delete secrets:wg", "create secrets"}),
+    ],
+)
+def test_each_fault_needs_its_own_and_no_other(tmp_path: Path, fault: str, namespace: str, more: set[str]) -> None:
+    found = needed(playbook(tmp_path, FAULT.replace("FAULT", fault)))
+    other = "device-deleted" if namespace != "kube-system" else "key-removed"
+    without = needed(playbook(tmp_path, FAULT.replace("FAULT", other)))
+    assert of(found, namespace) - of(without, namespace) == more
+    assert {"list ciliumnodes"} <= of(found, None)
+    assert {"create pods", "delete pods", "get pods/exec"} <= of(found, "drills")  # captures
+
+
+def test_only_the_chosen_drills_count(tmp_path: Path) -> None:
+    found = playbook(tmp_path, HTTP.replace("SOURCE", "{namespace: front}") + FAULT.replace("FAULT", "key-removed"))
+    assert not any(one.resource == "ciliumnodes" for one in needed(found, found.drills[:1]))
+
+
+def test_what_another_right_includes_is_left_out_and_reasons_are_kept() -> None:
+    wide = Right("", "pods", "get", "a", None, "one")
+    assert least([wide, Right("", "pods", "get", "a", "x"), Right("", "pods", "get", "a", None, "two")]) == [wide]
+    assert least([wide, Right("", "pods", "get", "a", None, "two")])[0].reason == "one; two"
+    everywhere = Right("cilium.io", "ciliumnodes", "get", None)
+    assert least([Right("cilium.io", "ciliumnodes", "get", None, "n1"), everywhere]) == [everywhere]
+
+
+def test_a_right_in_words() -> None:
+    assert str(Right("", "pods/exec", "get", "a", "x")) == "get pods/exec x in a"
+    assert str(Right("cilium.io", "ciliumnodes", "list", None)) == "list ciliumnodes.cilium.io cluster-wide"
