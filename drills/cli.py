@@ -310,7 +310,7 @@ def _world(options: dict[str, Any]) -> Iterator[World | None]:
 
     if options["in_lab"] or options["prometheus"]:
         _one_target(options)
-        with _target(options, _log) as target:
+        with _target(options, _log, lambda: None) as target:
             addresses = tuple(filter(None, (target.addresses.prometheus, target.addresses.alertmanager)))
             yield World(target.name, target.cluster, target.sources().prometheus, target.time_lapse, addresses)
     elif options["context"]:
