@@ -236,6 +236,8 @@ class DrillRun:
             aborting = self._context.watch.latest().aborting
             if aborting:
                 interrupt.abort(f"the guard's condition holds: {aborting[0]}")
+            elif (blind := self._context.watch.blind_guards()) is not None:
+                interrupt.abort(f"the guards' conditions cannot be evaluated: {blind}")
             elif time.time() > self._deadline:
                 limit = self._context.playbook.guards.max_duration
                 interrupt.abort(f"the drill {self.drill.name} took longer than the guard's {limit:g} s")

@@ -20,6 +20,7 @@ from drills.errors import WorldError
 
 POLL_SECONDS = 0.25  # on the wall
 ANSWER_SECONDS = 1.0  # no blocking call is longer
+GUARD_SECONDS = 5.0  # on the wall, that a guard's condition may be unknown
 PATIENCE_EVALUATIONS = 2  # how long Prometheus may be silent before nothing is judged
 
 T = TypeVar("T")
@@ -143,6 +144,15 @@ class Watch:
         """The snapshots of a period of wall-clock time."""
         with self._changed:
             return tuple(one for one in self._snapshots if since <= one.at <= until)
+
+    def blind_guards(self) -> str | None:
+        """Why the guards' conditions are not known: none was evaluated yet, or not for a while; None where they are."""
+        with self._changed:
+            polls = list(self._snapshots)
+        last = next((one.at for one in reversed(polls) if "guard" not in one.problems), None)
+        if not polls or polls[-1].at == last or (last is not None and polls[-1].at - last < GUARD_SECONDS):
+            return None
+        return polls[-1].problems["guard"]
 
     def _run(self) -> None:
         sources = self._connect()

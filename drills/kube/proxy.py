@@ -18,7 +18,7 @@ from drills.reach import Reach
 PREFIX = "service:"
 _NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _FORM = re.compile(
-    rf"service:(?P<namespace>{_NAME})/(?:(?P<scheme>https?):)?(?P<name>{_NAME})(?::(?P<port>[-a-z0-9]+))?(?P<path>/[^?#]*)?"
+    rf"service:(?P<namespace>{_NAME})/(?:(?P<scheme>https?):)?(?P<name>{_NAME})(?::(?P<port>[-a-z0-9]+))?(?P<path>(?:/(?!\.\.?(?:/|$))[^/?#]*)*)"
 )
 
 
@@ -38,7 +38,7 @@ class ServiceAddress:
             raise InputError(f"{text} names no Service: write service:NAMESPACE/NAME:PORT, or .../https:NAME:PORT.")
         scheme, port = found["scheme"], found["port"]
         name = ":".join(part for part in (scheme, found["name"], port or ("" if scheme else None)) if part is not None)
-        return cls(found["namespace"], name, (found["path"] or "").rstrip("/"))
+        return cls(found["namespace"], name, found["path"].rstrip("/"))
 
     def __str__(self) -> str:
         return f"{PREFIX}{self.namespace}/{self.name}{self.path}"

@@ -11,6 +11,7 @@ import json
 import re
 import ssl
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ class FaultyProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="faulty-proxy")
         self._ended: asyncio.Event
+        self._transports: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -158,10 +160,16 @@ class FaultyProxy:
         for runner in self._runners:
             await runner.cleanup()
         await self._client.close()
+        for transport in list(self._transports):
+            transport.abort()  # not closed: TLS would wait for the client's farewell
+        for _ in range(10):
+            await asyncio.sleep(0)  # until they are gone
 
     def _handler(self, name: str, upstream: Upstream) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             call = Call(name, request.method, kind(request))
+            if isinstance(request.transport, asyncio.Transport):
+                self._transports.add(request.transport)
             fault = self._fault(call)
             if fault is Fault.CLOSED:
                 return _hang_up(request)
@@ -210,7 +218,7 @@ class FaultyProxy:
         await response.prepare(request)
         await response.write(body[: len(body) // 2])
         assert request.transport is not None
-        request.transport.close()
+        request.transport.close()  # what was written goes out first
         return response
 
     async def _bridge(self, request: web.Request, upstream: Upstream, fault: Fault | None) -> web.StreamResponse:

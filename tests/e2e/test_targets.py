@@ -1,0 +1,130 @@
+"""The same drill on the same lab as on any cluster: by a kubeconfig's context, and from a pod of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import BIN, ROOT, Drills, Lab
+from lies_support import lab_with
+
+from drills import __version__
+
+pytestmark = pytest.mark.lab
+
+HERE = ROOT / "tests" / "lab" / "misbehaving"
+PLAYBOOK = HERE / "playbook.yaml"
+WATCHED = (
+    *("--prometheus", "service:monitoring/prometheus-operated:9090"),
+    *("--alertmanager", "service:monitoring/alertmanager-operated:web"),
+)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with lab_with(tmp_path_factory.mktemp("targets"), "targets", HERE / "rules.yaml") as found:
+        yield found
+
+
+@pytest.fixture
+def cluster(lab: Lab, tmp_path: Path) -> Drills:
+    """The command with the lab's kubeconfig, and without knowing the lab."""
+    environment = {key: value for key, value in lab.drills.environment.items() if key != "DRILLS_LAB"}
+    known = {"KUBECONFIG": str(lab.kubeconfig), "XDG_STATE_HOME": str(tmp_path / "nothing")}
+    return Drills(environment | known, tmp_path)
+
+
+def context(lab: Lab) -> str:
+    return lab.kubectl("config", "current-context").strip()
+
+
+def test_a_context_and_services_through_the_api(lab: Lab, cluster: Drills, tmp_path: Path) -> None:
+    done = cluster("run", PLAYBOOK, "--only", "closed", "--context", context(lab), *WATCHED, "--out", tmp_path / "out")
+    assert done.status == 0, done.err + done.out
+    (drill,) = cluster.result(tmp_path / "out")["drills"]
+    assert (drill["enforcement"]["verdict"], drill["recovery"]["verdict"]) == ("held", "restored")
+    (alert,) = drill["alerts"]
+    assert (alert["verdict"], alert["notifiedAt"]) == ("detected", None)  # no receiver can be asked on a cluster
+    assert alert["atAlertmanagerAt"] is not None
+    recovered = cluster("recover", "--context", context(lab))
+    assert (recovered.status, "Nothing is left to undo" in recovered.out) == (0, True)
+
+
+def test_no_secret_of_the_kubeconfig_is_written_anywhere(lab: Lab, cluster: Drills, tmp_path: Path) -> None:
+    token = next(line.split()[-1] for line in lab.kubeconfig.read_text().splitlines() if "token:" in line)
+    out = tmp_path / "out"
+    watched = ("--prometheus", "service:monitoring/none:9090")
+    done = cluster("run", PLAYBOOK, "--only", "closed", "--context", context(lab), *watched, "--out", out)
+    assert done.status == 3, done.err
+    assert "Prometheus at service:monitoring/none:9090 answered 404" in done.err
+    written = [path.read_text() for path in out.rglob("*") if path.is_file()]
+    assert all(token not in text for text in (done.out, done.err, *written))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--prometheus", "http://a:b@c:9090"), "The address of c carries credentials"),
+        (("--prometheus", "service:x"), "service:x names no Service"),
+        (("--prometheus", "http://c", "--prometheus-http-config", "none.yaml"), "none.yaml cannot be read"),
+        (("--prometheus", "http://c", "--alertmanager-http-config", "x"), "only means something with --alertmanager"),
+        ((), "give --prometheus URL"),
+    ],
+)
+def test_what_cannot_work_is_refused(cluster: Drills, arguments: tuple[str, ...], sentence: str) -> None:
+    done = cluster("run", PLAYBOOK, "--context", "any", *arguments)
+    assert (done.status, sentence in done.err) == (2, True), done.err
+
+
+POD = f"""
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: playbook, namespace: drills}}
+data: {{playbook.yaml: {json.dumps(PLAYBOOK.read_text())}}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: drills, namespace: drills}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: runner, namespace: drills}}
+spec:
+  serviceAccountName: drills
+  restartPolicy: Never
+  containers:
+  - name: drills
+    image: drills:{__version__}
+    command: [sleep, infinity]
+    volumeMounts: [{{name: playbook, mountPath: /playbook}}]
+  volumes: [{{name: playbook, configMap: {{name: playbook}}}}]
+"""
+
+
+def test_in_a_pod_without_a_context_it_runs_on_the_pods_own_cluster(lab: Lab) -> None:
+    lab.kubectl("apply", "-f", "-", stdin=POD)
+    lab.kubectl("wait", "-n", "drills", "pod/runner", "--for=condition=Ready", "--timeout=20s")
+    run = "run /playbook/playbook.yaml --only closed --out /tmp/out " + " ".join(WATCHED)
+    done = inside(lab, f"cd /tmp && python -m drills {run} && python -m drills recover")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "PASSED  misbehaving: 1 drill" in done.stdout
+    assert "Nothing is left to undo on in-cluster." in done.stdout
+    lost = inside(lab, "KUBERNETES_SERVICE_PORT= python -m drills recover")
+    assert (lost.returncode, "This pod cannot use its service account" in lost.stderr) == (3, True), lost.stderr
+    lab.kubectl("delete", "-n", "drills", "pod/runner", "configmap/playbook", "--now")
+
+
+def inside(lab: Lab, script: str) -> subprocess.CompletedProcess[str]:
+    command = ("exec", "-n", "drills", "runner", "--", "sh", "-c", script)
+    return subprocess.run(
+        [BIN / "kubectl", "--kubeconfig", lab.kubeconfig, *command],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ,
+    )
