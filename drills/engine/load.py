@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from drills.engine.actors import Actor
 from drills.errors import DrillsError, WorldError
 from drills.inject.flood import COMMAND, Numbers, Plan
-from drills.kube import Cluster, Stream
 
 READY_SECONDS = 60.0  # on the wall: Locust takes a second of a processor to import, in every pod
 CLOSE_SECONDS = 5.0
@@ -19,20 +19,42 @@ CLOSE_SECONDS = 5.0
 Message = Mapping[str, Any]
 
 
+class Conversation(Protocol):
+    """A command that runs, spoken to line by line; leaving it ends the command."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def send(self, text: str) -> None: ...
+
+    def lines(self, until: float, stop: threading.Event | None = None) -> Iterator[str]: ...
+
+    def failure(self) -> str | None: ...
+
+
+class Pods(Protocol):
+    """Where commands run: a cluster."""
+
+    def exec(self, namespace: str, pod: str, command: Sequence[str]) -> Conversation: ...
+
+
 class Program:
     """One program in a pod, spoken to in lines of JSON. `start`, then it ends by itself, or by `close`."""
 
-    def __init__(self, cluster: Cluster, actor: Actor, config: Message, hear: Callable[[Message], None]) -> None:
+    def __init__(self, cluster: Pods, actor: Actor, config: Message, hear: Callable[[Message], None]) -> None:
         """``hear`` gets every message, on the program's own thread."""
         self.error: str | None = None
         self.ended = threading.Event()
         self._config = config
         self._hear = hear
         self._stop = threading.Event()
-        self._stream: Stream | None = None
+        self._stream: Conversation | None = None
         self._unsent: list[str] = []
         self._lock = threading.Lock()
-        self._open: Callable[[], Stream] = lambda: cluster.exec(actor.namespace, actor.pod, COMMAND)
+        self._open: Callable[[], Conversation] = lambda: cluster.exec(actor.namespace, actor.pod, COMMAND)
         self._thread = threading.Thread(target=self._run, name=str(config["id"]), daemon=True)
 
     def start(self) -> None:
@@ -88,7 +110,7 @@ class Load:
     """A flood's master and workers. `start`, `ready`, `go`; then `numbers` grow until `over`, or `close` ends it."""
 
     def __init__(
-        self, cluster: Cluster, name: str, plan: Plan, actors: tuple[Actor, Sequence[Actor]], lifetime: float
+        self, cluster: Pods, name: str, plan: Plan, actors: tuple[Actor, Sequence[Actor]], lifetime: float
     ) -> None:
         """``actors``: the master and the workers; ``lifetime``: wall seconds that each may run at most."""
         master, workers = actors
