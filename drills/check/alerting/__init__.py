@@ -1,0 +1,29 @@
+"""Alert rules: does it load, and can it ever fire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from alerts import catalog
+from drills.check.alerting import groups, known, loading
+from drills.check.alerting.occurrences import occurrences
+from drills.check.finding import Finding
+from drills.check.world import World
+
+RULES = (*loading.RULES, *known.RULES)
+
+
+def check(world: World) -> Iterator[Finding]:
+    """Everything about the given rules that can be told from their files and the metric catalogue."""
+    rules = list(groups.rules(world))
+    loaded = loading.load(world, rules)
+    yield from loaded.findings
+    if not rules:
+        return
+    catalogue = catalog.of_version(world.options.cilium)
+    if world.options.catalog is not None:
+        catalogue = catalog.extended(catalogue, Path(world.options.catalog))
+    recorded = {str(rule.data["record"]) for rule in rules if isinstance(rule.data.get("record"), str)}
+    found = [each for rule in rules if id(rule.data) not in loaded.refused for each in occurrences(rule)]
+    yield from known.check(found, catalogue, recorded)
