@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alerts import catalog
-from drills.check.alerting import groups, known, loading
+from drills.check.alerting import counting, groups, impossible, known, loading
 from drills.check.alerting.occurrences import occurrences
 from drills.check.finding import Finding
 from drills.check.world import World
 
-RULES = (*loading.RULES, *known.RULES)
+RULES = (*loading.RULES, *known.RULES, *counting.RULES, *impossible.RULES)
 
 
 def check(world: World) -> Iterator[Finding]:
@@ -25,5 +25,8 @@ def check(world: World) -> Iterator[Finding]:
     if world.options.catalog is not None:
         catalogue = catalog.extended(catalogue, Path(world.options.catalog))
     recorded = {str(rule.data["record"]) for rule in rules if isinstance(rule.data.get("record"), str)}
-    found = [each for rule in rules if id(rule.data) not in loaded.refused for each in occurrences(rule)]
+    taken = [rule for rule in rules if id(rule.data) not in loaded.refused]
+    found = [each for rule in taken for each in occurrences(rule)]
     yield from known.check(found, catalogue, recorded)
+    yield from counting.check(found, catalogue, recorded)
+    yield from impossible.check(taken, catalogue)

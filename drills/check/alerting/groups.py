@@ -98,6 +98,12 @@ class RuleAt:
         match = re.compile(rf"{_NAME}+").match(self.expr, offset) or (before[-1] if before else None)
         return self.at(match.start(), match.group()) if match else self.document.place_of((*self.path, "expr"))
 
+    @property
+    def first_word(self) -> tuple[int, str]:
+        """Where the expression's first word stands in it, and the word."""
+        match = re.search(rf"{_NAME}+", self.expr)
+        return (match.start(), match.group()) if match else (0, "")
+
     def find(self, word: str, number: int = 0) -> int:
         """The offset in the expression of the n-th occurrence (from 0) of a name outside of strings; 0 if none."""
         hits = [match.start() for match in _TOKEN.finditer(self.expr) if match["name"] == word]
