@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alerts import catalog
-from drills.check.alerting import counting, groups, impossible, known, loading
+from drills.check.alerting import counting, groups, impossible, known, loading, selection
 from drills.check.alerting.occurrences import occurrences
 from drills.check.finding import Finding
 from drills.check.world import World
 
-RULES = (*loading.RULES, *known.RULES, *counting.RULES, *impossible.RULES)
+RULES = (*loading.RULES, *known.RULES, *counting.RULES, *impossible.RULES, *selection.RULES)
 
 
 def check(world: World) -> Iterator[Finding]:
@@ -19,6 +19,7 @@ def check(world: World) -> Iterator[Finding]:
     rules = list(groups.rules(world))
     loaded = loading.load(world, rules)
     yield from loaded.findings
+    yield from selection.check(world)
     if not rules:
         return
     catalogue = catalog.of_version(world.options.cilium)

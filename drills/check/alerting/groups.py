@@ -20,7 +20,12 @@ from drills.errors import InputError, Place
 from drills.source import Document, KeyPath, read_text
 from drills.units import parse_duration
 
+DEEPEST = 200
+
 _NAME = r"[a-zA-Z0-9_:]"
+_NESTING = re.compile(r"[()]")
+_STEPS = {"(": 1, ")": -1}
+_OPERATOR = re.compile(r"\b(?:or|and|unless)\b|(?<=\s)[-+*/%^](?=\s)|[-+]{2}")
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,22 @@ class RuleAt:
 
     @cached_property
     def tree(self) -> Any:
-        """The parsed expression; None where it cannot be parsed (here: Prometheus may know better)."""
+        """The parsed expression; None where it cannot be parsed, or is too deep to be looked at."""
+        if not self.expr.strip() or self.deep:
+            return None
         try:
-            return promql.parse(self.expr) if self.expr.strip() else None
+            return promql.parse(self.expr)
         except promql.PromqlError:
             return None
-        except RecursionError:
-            return None
+
+    @cached_property
+    def deep(self) -> bool:
+        """Whether parentheses or operators nest deeper than any rule that somebody wrote: the parser takes minutes."""
+        depth = deepest = 0
+        for match in _NESTING.finditer(self.expr):
+            depth += _STEPS.get(match.group(), 0)
+            deepest = max(deepest, depth)
+        return deepest + len(_OPERATOR.findall(self.expr)) > DEEPEST
 
     @property
     def for_ms(self) -> int:

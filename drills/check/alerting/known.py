@@ -9,7 +9,7 @@ from typing import Final
 from alerts.catalog import Catalogue, Metric, Removed, Series, version_of
 from alerts.promql import LabelMatcher
 from drills.check.alerting.matching import any_passes, passes
-from drills.check.alerting.occurrences import Occurrence
+from drills.check.alerting.occurrences import Occurrence, metrics_below
 from drills.check.finding import Finding, Level, Rule
 
 _SOURCE: Final = "Cilium 1.20 pkg/metrics/metrics.go and Documentation/observability/metrics.rst; alerts/catalog"
@@ -149,11 +149,11 @@ def _unknown(each: Occurrence, catalogue: Catalogue) -> Finding:
     place = each.rule.at(each.offset, name)
     gone = catalogue.removed.get(name)
     if gone is not None:
-        level = _softened(each, Level.WARNING if _doubtful(gone, catalogue) else Level.ERROR)
+        level = Level.WARNING if _doubtful(gone, catalogue) or _beside_or(each) else Level.ERROR
         instead = f"Use {gone.instead}." if gone.instead else f"The nearest there is: {catalogue.nearest(name)}."
         text = f"{name} is gone since Cilium {gone.removed}"
         return REMOVED.at(place, text, effect=empty(each, name), fix=instead, level=level, span=len(name))
-    level = _softened(each, Level.ERROR if catalogue.certain(name) else Level.WARNING)
+    level = Level.ERROR if catalogue.certain(name) else Level.WARNING
     family = catalogue.families.get(name)
     if family is not None and family.type == "histogram":
         text = f"{name} is a histogram: its series are {name}_bucket, {name}_sum and {name}_count"
@@ -169,9 +169,16 @@ def _doubtful(gone: Removed, catalogue: Catalogue) -> bool:
 
 
 def _softened(each: Occurrence, level: Level) -> Level:
-    """One side of ``or`` may be meant for another version of Cilium."""
-    either = any(operator == "or" for operator, _, _ in each.operators())
-    return Level.WARNING if either and not each.inside("absent", "absent_over_time") else level
+    """One side of ``or`` may be meant for another version of Cilium: where the other reads the same metric."""
+    for operator, node, side in each.operators():
+        if operator == "or" and each.metric in metrics_below(node.rhs if side == 0 else node.lhs):
+            return Level.WARNING
+    return level
+
+
+def _beside_or(each: Occurrence) -> bool:
+    absent = each.inside("absent", "absent_over_time")
+    return not absent and any(operator == "or" for operator, _, _ in each.operators())
 
 
 def empty(each: Occurrence, what: str) -> str:
@@ -206,7 +213,7 @@ def _pattern(each: Occurrence, catalogue: Catalogue) -> Iterator[Finding]:
             level = Level.ERROR if catalogue.certain(matcher.value) else Level.WARNING
             place = each.rule.at(each.label_offset("__name__"), "__name__")
             text = f"no metric of Cilium {catalogue.version} is called {matcher.value}"
-            yield UNKNOWN.at(place, text, effect=empty(each, matcher.value), level=_softened(each, level), span=8)
+            yield UNKNOWN.at(place, text, effect=empty(each, matcher.value), level=level, span=8)
 
 
 def _labels(each: Occurrence, series: Series, catalogue: Catalogue) -> Iterator[Finding]:

@@ -70,7 +70,30 @@ groups:
     right=MALFORMED.right,
     source="promtool check rules",
 )
-RULES = (MALFORMED, REFUSED)
+NOT_ANALYSED = Rule(
+    name="prometheus/not-analysed",
+    level=Level.NOTE,
+    title="Prometheus takes the expression, and this check cannot read it",
+    problem="The expression nests deeper than is looked at here, or is written in a way that the parser does not know.",
+    effect="The rule is loaded; whether it can ever fire was not looked at.",
+    fix="Nothing is wrong. Recording rules make deep expressions readable, for people as well.",
+    wrong=f"""\
+groups:
+- name: cilium
+  rules:
+  - record: cilium:up:deep
+    expr: {"(" * 201}up{")" * 201}
+""",
+    right="""\
+groups:
+- name: cilium
+  rules:
+  - record: cilium:up:shallow
+    expr: (up)
+""",
+    source="drills check",
+)
+RULES = (MALFORMED, REFUSED, NOT_ANALYSED)
 
 _GROUP_KEYS: Final = ("name", "interval", "labels", "limit", "partial_response_strategy", "query_offset", "rules")
 _RULE_KEYS: Final = ("alert", "record", "expr", "for", "keep_firing_for", "labels", "annotations")
@@ -108,6 +131,11 @@ def load(world: World, rules: Sequence[RuleAt]) -> Loaded:
     for source in _sources(world):
         made.findings += _shape(source)
     _judge(rules, made)
+    for rule in rules:
+        if rule.expr.strip() and rule.tree is None and id(rule.data) not in made.refused:
+            made.findings.append(
+                NOT_ANALYSED.at(rule.at(*rule.first_word), f"the expression of {rule} was not analysed")
+            )
     return made
 
 
@@ -261,7 +289,7 @@ def _plain(rule: RuleAt) -> dict[str, Any]:
         elif key in _RULE_DURATIONS:
             if isinstance(value, str) and not list(_duration_errors(value)):
                 made[key] = value or "0s"
-        elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        elif value is not None:
             made[key] = str(value)
     return made
 

@@ -59,6 +59,11 @@ class Occurrence:
                 yield operator_of(node), node, side
 
 
+def metrics_below(node: Any) -> frozenset[str]:
+    """The names of the metrics in a part of an expression."""
+    return frozenset(selector_of(each).metric or "" for each, _ in _walk(node, ()))
+
+
 def operator_of(node: Any) -> str:
     """The operator of a binary expression alone: ``or``, ``>``, ``/``."""
     return str(node.op).split(" ", 1)[0]
