@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from drills.check import alerting, ignore, reading
+from drills.check import alerting, cilium_names, ignore, reading
 from drills.check.finding import Finding, Level, Rule
 from drills.check.world import World
 from drills.errors import InputError
 
 Check = Callable[[World], Iterable[Finding]]
 
-CHECKS: Final[tuple[Check, ...]] = (alerting.check,)
+CHECKS: Final[tuple[Check, ...]] = (alerting.check, cilium_names.check)
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
-    {rule.name: rule for rule in (*reading.RULES, *ignore.RULES, *alerting.RULES)}
+    {rule.name: rule for rule in (*reading.RULES, *ignore.RULES, *alerting.RULES, *cilium_names.RULES)}
 )
 
 
