@@ -209,7 +209,7 @@ def _pattern(each: Occurrence, catalogue: Catalogue) -> Iterator[Finding]:
     for matcher in each.selector.matchers:
         if matcher.name != "__name__" or matcher.operator != "=~" or not catalogue.covers(matcher.value):
             continue
-        if any_passes(matcher, catalogue.series) is False:
+        if any_passes(matcher, tuple(catalogue.series)) is False:
             level = Level.ERROR if catalogue.certain(matcher.value) else Level.WARNING
             place = each.rule.at(each.label_offset("__name__"), "__name__")
             text = f"no metric of Cilium {catalogue.version} is called {matcher.value}"
@@ -253,7 +253,7 @@ def _label(each: Occurrence, matcher: LabelMatcher, metric: Metric, catalogue: C
     yield LABEL.at(place, text, effect=effect, fix=fix, level=_softened(each, level), span=len(label))
 
 
-def _value(each: Occurrence, matcher: LabelMatcher, values: Sequence[str], metric: Metric) -> Iterator[Finding]:
+def _value(each: Occurrence, matcher: LabelMatcher, values: tuple[str, ...], metric: Metric) -> Iterator[Finding]:
     place = each.rule.at(each.label_offset(matcher.name), matcher.name)
     shown = ", ".join(values) if len(values) <= 8 else f"{', '.join(values[:5])} and {len(values) - 5} more"
     span = len(str(matcher))

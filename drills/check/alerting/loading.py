@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,14 +103,6 @@ _GROUP_DURATIONS: Final = ("interval", "query_offset")
 _RULE_DURATIONS: Final = ("for", "keep_firing_for")
 
 
-@dataclass(slots=True)
-class Loaded:
-    """The findings, and the rules that promtool has taken."""
-
-    findings: list[Finding] = field(default_factory=list)
-    refused: set[int] = field(default_factory=set)  # id() of the rules' data
-
-
 @dataclass(frozen=True, slots=True)
 class _Source:
     """A rule file, or the spec of a PrometheusRule."""
@@ -125,18 +118,23 @@ class _Source:
         return self.owner is not None
 
 
-def load(world: World, rules: Sequence[RuleAt]) -> Loaded:
-    """Everything that keeps rules from being loaded. WorldError if there are rules and promtool is missing."""
-    made = Loaded()
+def check(world: World, rules: Sequence[RuleAt], rest: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """Everything that keeps rules from being loaded, and ``rest``, which is looked at while promtool works.
+
+    :raises WorldError: if there are rules and promtool is missing.
+    """
     for source in _sources(world):
-        made.findings += _shape(source)
-    _judge(rules, made)
+        yield from _shape(source)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        judged = pool.submit(_judge, rules)
+        yield from list(rest())
+        refused = judged.result()
+    yield from (finding for _, finding in refused)
+    known = {id(rule.data) for rule, _ in refused}
     for rule in rules:
-        if rule.expr.strip() and rule.tree is None and id(rule.data) not in made.refused:
-            made.findings.append(
-                NOT_ANALYSED.at(rule.at(*rule.first_word), f"the expression of {rule} was not analysed")
-            )
-    return made
+        if rule.expr.strip() and rule.tree is None and id(rule.data) not in known:
+            text = f"the expression of {rule} was not analysed"
+            yield NOT_ANALYSED.at(rule.at(*rule.first_word), text)
 
 
 def _sources(world: World) -> Iterator[_Source]:
@@ -253,7 +251,8 @@ def _finding(source: _Source, place: Place, message: str, span: int) -> Finding:
     return MALFORMED.at(place, message, effect=effect, span=max(1, span))
 
 
-def _judge(rules: Sequence[RuleAt], made: Loaded) -> None:
+def _judge(rules: Sequence[RuleAt]) -> list[tuple[RuleAt, Finding]]:
+    """The rules that promtool does not take, each with what it says."""
     files: dict[int, list[list[RuleAt]]] = {}
     for rule in rules:
         groups = files.setdefault(id(rule.owner or rule.document), [])
@@ -261,21 +260,23 @@ def _judge(rules: Sequence[RuleAt], made: Loaded) -> None:
             groups.append([])
         groups[-1].append(rule)
     if not files:
-        return
-    asked = list(files.values())
+        return []
     with tempfile.TemporaryDirectory(prefix="drills-check-") as directory:
-        judged = [[{"rules": [_plain(rule) for rule in group]} for group in groups] for groups in asked]
-        answers = promtool.complaints(judged, Path(directory))
-    for groups, answer in zip(asked, answers, strict=True):
-        if isinstance(answer, str):  # nothing that was not looked for above should come to this
-            first = groups[0][0]
-            made.findings.append(REFUSED.at(first.document.place_of(first.path), f"promtool: {answer}"))
-            made.refused.update(id(rule.data) for group in groups for rule in group)
-            continue
-        for complaint in answer:
-            rule = groups[complaint.group][complaint.rule]
-            made.findings.append(_refused(rule, complaint))
-            made.refused.add(id(rule.data))
+        asked = [[{"rules": [_plain(rule) for rule in group]} for group in groups] for groups in files.values()]
+        answers = promtool.complaints(asked, Path(directory))
+    return [found for groups, answer in zip(files.values(), answers, strict=True) for found in _said(groups, answer)]
+
+
+def _said(
+    groups: Sequence[Sequence[RuleAt]], answer: list[promtool.Complaint] | str
+) -> Iterator[tuple[RuleAt, Finding]]:
+    if isinstance(answer, str):  # what was looked for above leaves nothing that should come to this
+        first = groups[0][0]
+        yield first, REFUSED.at(first.document.place_of(first.path), f"promtool: {answer}")
+        return
+    for complaint in answer:
+        rule = groups[complaint.group][complaint.rule]
+        yield rule, _refused(rule, complaint)
 
 
 def _plain(rule: RuleAt) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 
 from alerts.promql import LabelMatcher
@@ -21,7 +20,8 @@ def passes(matcher: LabelMatcher, value: str) -> bool | None:
     return None if hit is None else hit == (matcher.operator == "=~")
 
 
-def any_passes(matcher: LabelMatcher, values: Iterable[str]) -> bool | None:
+@lru_cache(maxsize=4096)
+def any_passes(matcher: LabelMatcher, values: tuple[str, ...]) -> bool | None:
     """Whether at least one of the values passes; None where that is not known."""
     known = [passes(matcher, value) for value in values]
     if any(known):
