@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alerts import catalog
-from drills.check.alerting import counting, groups, impossible, known, loading, selection
+from alerts.prometheus import Prometheus
+from drills.check.alerting import counting, groups, impossible, known, live, loading, selection
 from drills.check.alerting.groups import RuleAt
 from drills.check.alerting.occurrences import occurrences
 from drills.check.finding import Finding
@@ -31,6 +32,9 @@ def _firing(world: World, rules: Sequence[RuleAt]) -> Iterator[Finding]:
         catalogue = catalog.extended(catalogue, Path(world.options.catalog))
     recorded = {str(rule.data["record"]) for rule in rules if isinstance(rule.data.get("record"), str)}
     found = [each for rule in rules for each in occurrences(rule)]
-    yield from known.check(found, catalogue, recorded)
+    if world.options.prometheus is None:
+        yield from known.check(found, catalogue, recorded)
+    else:
+        yield from live.check(found, catalogue, recorded, Prometheus(world.options.prometheus))
     yield from counting.check(found, catalogue, recorded)
     yield from impossible.check(rules, catalogue)

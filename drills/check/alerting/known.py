@@ -88,10 +88,11 @@ OFF = Rule(
     source=_SOURCE,
 )
 FOREIGN = Rule(
-    name="prometheus/unknown-metric",
+    name="prometheus/unknown-series",
     level=Level.NOTE,
-    title="The catalogue does not know this metric",
-    problem="It is not one of Cilium's, so nothing can be said of it from files alone.",
+    title="Nothing that was asked knows this series",
+    problem="Without --prometheus: the metric is not one of Cilium's, so nothing can be said of it from files alone. "
+    "With it: the server has no such series, which is a warning.",
     effect="If nothing exports it, the rule is silent for ever, and its health stays ok.",
     fix="Ask a Prometheus that scrapes it (--prometheus URL), or name it in a catalogue of your own (--catalog FILE).",
     wrong=_example("sum(rate(shop_orders_refused[5m])) > 10"),
@@ -135,12 +136,13 @@ def check(found: Sequence[Occurrence], catalogue: Catalogue, recorded: Set[str])
                 yield _off(each, series.metric)
         elif catalogue.covers(name):
             yield _unknown(each, catalogue)
-        elif name not in noted and ":" not in name and not _built_in(name):
+        elif name not in noted and ":" not in name and not built_in(name):
             noted.add(name)
             yield FOREIGN.at(each.rule.at(each.offset, name), f"{name} is not in the catalogue", span=len(name))
 
 
-def _built_in(name: str) -> bool:
+def built_in(name: str) -> bool:
+    """Whether Prometheus itself makes the metric."""
     return name in _BUILT_IN or name.startswith(_BUILT_IN_PREFIX)
 
 
