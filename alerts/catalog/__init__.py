@@ -138,7 +138,7 @@ def version_of(text: str) -> Version:
     return tuple(int(part) if part.isdigit() else 0 for part in text.lstrip("v").split(".")[:2])
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def of_version(version: str) -> Catalogue:
     """The catalogue of a minor version such as ``1.20``."""
     families: dict[str, Metric] = {}

@@ -165,7 +165,7 @@ def _of_selector(node: Any, catalogue: Catalogue) -> Interval:
         return _ANY
     if series.type == "counter":
         return _POSITIVE
-    return series.metric.range or _ANY
+    return _ANY if series.metric.unverified else series.metric.range or _ANY
 
 
 def _of_call(node: Any, catalogue: Catalogue) -> Interval:

@@ -240,7 +240,7 @@ def _label(each: Occurrence, matcher: LabelMatcher, metric: Metric, catalogue: C
     own = sorted(metric.labels or ())
     has = f"it has {', '.join(own)}" if own else "it has none of its own"
     text = f"{metric.name} has no label {label}; {has}"
-    close = get_close_matches(label, own, n=1)
+    close = get_close_matches(label, own, n=1) or [name for name in own if label in name.split("_")]
     fix = f"Use {close[0]}." if close else f"Remove the matcher, or use a label of {metric.name}."
     place = each.rule.at(each.label_offset(label), label)
     if absent:
