@@ -253,6 +253,8 @@ def _arithmetic(operator: str, left: float, right: float) -> float | None:
 
 def _without_backticks(expression: str) -> str:
     """The expression with raw strings in backticks written in double quotes, outside of strings and comments."""
+    if "`" not in expression:
+        return expression
     out: list[str] = []
     at = 0
     while at < len(expression):

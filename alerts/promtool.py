@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -41,6 +43,66 @@ def check_rules(files: Sequence[Sequence[Group]]) -> list[str]:
             paths.append(str(path))
         done = run("check", "rules", *paths)
         return _by_file(done.stdout, directory, len(files))
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What promtool says against one rule; the numbers of group and rule count from 0."""
+
+    group: int
+    rule: int
+    reason: str
+    line: int = 0  # in the expression, from 1; 0 where it is about something else
+    column: int = 0
+
+
+def complaints(files: Sequence[Sequence[Group]], directory: Path) -> list[list[Complaint] | str]:
+    """What promtool says against each rule of each file; its whole text where it refuses a file as such.
+
+    One process for all: it takes 0.05 s to start and 0.25 ms for a rule. The groups' names do not matter here.
+    """
+    paths = []
+    for number, groups in enumerate(files):
+        named = [{**group, "name": str(index)} for index, group in enumerate(groups)]
+        path = directory / f"{number}.yaml"
+        path.write_text(_json({"groups": named}), encoding="utf-8")
+        paths.append(path.name)
+    done = run("check", "rules", "--lint=none", *paths, cwd=directory)
+    said: dict[int, list[str]] = {}
+    for line in done.stdout.splitlines():
+        number_of, _, text = line.strip().partition(".yaml: ")
+        if text and number_of.isdigit():
+            said.setdefault(int(number_of), []).append(text)
+        elif said and line.strip() and not line.lstrip().startswith(("FAILED", "SUCCESS", "Checking")):
+            said[max(said)][-1] += " " + line.strip()
+    return [_complaints(said.get(number, [])) for number in range(len(files))]
+
+
+_COMPLAINT = re.compile(
+    r'(?:\d+:\d+: )?group "(?P<group>\d+)", rule (?P<rule>\d+), (?P<name>"(?:\\.|[^"\\])*"): (?P<text>.*)', re.S
+)
+_AT = re.compile(r"could not parse expression: (?P<line>\d+):(?P<column>\d+): (?:parse error: )?")
+
+
+def _complaints(lines: Sequence[str]) -> list[Complaint] | str:
+    found = []
+    for line in lines:
+        match = _COMPLAINT.fullmatch(line)
+        if match is None:
+            return " ".join(lines)
+        at = _AT.match(match["text"])
+        place = (int(at["line"]), int(at["column"])) if at else (0, 0)
+        reason = match["text"][at.end() :] if at else match["text"]
+        found.append(Complaint(int(match["group"]), int(match["rule"]) - 1, reason, *place))
+    return found
+
+
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+
+
+def _json(data: Any) -> str:
+    """JSON as Go's YAML reader takes it: what it calls unprintable is escaped."""
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match.group()):04x}", json.dumps(data, ensure_ascii=False))
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -6,23 +6,17 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from drills.check import ignore, policies, reading
+from drills.check import alerting, cilium_names, ignore, policies, reading
 from drills.check.finding import Finding, Level, Rule
 from drills.check.world import World
 from drills.errors import InputError
 
 Check = Callable[[World], Iterable[Finding]]
 
-CHECKS: Final[tuple[Check, ...]] = (policies.check,)
+MODULES: Final = (policies, alerting, cilium_names)
+CHECKS: Final[tuple[Check, ...]] = tuple(module.check for module in MODULES)
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
-    {
-        rule.name: rule
-        for rule in (
-            *reading.RULES,
-            *ignore.RULES,
-            *policies.RULES,
-        )
-    }
+    {rule.name: rule for module in (reading, ignore, *MODULES) for rule in module.RULES}
 )
 
 

@@ -1,0 +1,40 @@
+"""Alert rules: does it load, and can it ever fire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from alerts import catalog
+from alerts.prometheus import Prometheus
+from drills.check.alerting import counting, groups, impossible, known, live, loading, selection
+from drills.check.alerting.groups import RuleAt
+from drills.check.alerting.occurrences import occurrences
+from drills.check.finding import Finding
+from drills.check.world import World
+
+RULES = (*loading.RULES, *known.RULES, *counting.RULES, *impossible.RULES, *selection.RULES)
+
+
+def check(world: World) -> Iterator[Finding]:
+    """Everything about the given rules that can be told from their files and the metric catalogue."""
+    rules = list(groups.rules(world))
+    yield from selection.check(world)
+    yield from loading.check(world, rules, lambda: _firing(world, rules))
+
+
+def _firing(world: World, rules: Sequence[RuleAt]) -> Iterator[Finding]:
+    """Whether the rules can ever fire."""
+    if not rules:
+        return
+    catalogue = catalog.of_version(world.options.cilium)
+    if world.options.catalog is not None:
+        catalogue = catalog.extended(catalogue, Path(world.options.catalog))
+    recorded = {str(rule.data["record"]) for rule in rules if isinstance(rule.data.get("record"), str)}
+    found = [each for rule in rules for each in occurrences(rule)]
+    if world.options.prometheus is None:
+        yield from known.check(found, catalogue, recorded)
+    else:
+        yield from live.check(found, catalogue, recorded, Prometheus(world.options.prometheus))
+    yield from counting.check(found, catalogue, recorded)
+    yield from impossible.check(rules, catalogue)
