@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from drills.check import ignore, reading
+from drills.check import drilling, ignore, reading
 from drills.check.finding import Finding, Level, Rule
+from drills.check.firing import rules as firing
 from drills.check.world import World
 from drills.errors import InputError
 
 Check = Callable[[World], Iterable[Finding]]
 
-CHECKS: Final[tuple[Check, ...]] = ()
-RULES: Final[Mapping[str, Rule]] = MappingProxyType({rule.name: rule for rule in (*reading.RULES, *ignore.RULES)})
+CHECKS: Final[tuple[Check, ...]] = (drilling.check,)
+RULES: Final[Mapping[str, Rule]] = MappingProxyType(
+    {rule.name: rule for rule in (*reading.RULES, *firing.RULES, *ignore.RULES)}
+)
 
 
 def findings(world: World) -> list[Finding]:

@@ -1,4 +1,7 @@
-"""What is refused before anything starts: a drill that could not be judged, or that the guards do not allow."""
+"""What is refused before anything starts: a drill that could not be judged, or that the guards do not allow.
+
+What takes no live target to find out is in `drills.engine.feasible`, which ``drills check`` asks too.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,13 @@ from dataclasses import dataclass
 from alerts import bounds
 from alerts.bounds import Timing
 from alerts.prometheus import LoadedRule
-from alerts.rule import AlertRule, rule_of_loaded
+from alerts.rule import rule_of_loaded
+from drills.engine.feasible import Watched, target_outside_guards, too_early, too_short
 from drills.engine.result import BoundSeconds
 from drills.engine.watch import Snapshot, carries
 from drills.errors import InputError
-from drills.inject.kinds import kind_of
-from drills.inject.wireguard import SHORTEST_SECONDS
 from drills.playbook import AlertExpectation, Drill, FloodInjection, Playbook, ProbeInjection, WireguardInjection
 from drills.playbook.model import Control
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A rule that a drill expects or wants quiet, on the wall's clock as Prometheus evaluates it."""
-
-    rule: AlertRule
-    timing: Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +51,9 @@ def check_built(drill: Drill) -> None:
 
 def check_namespaces(drill: Drill, playbook: Playbook) -> None:
     """InputError where an attack or a control goes to a namespace that the guards do not list."""
-    allowed = playbook.guards.namespaces
-    attack = () if isinstance(drill.injection, WireguardInjection) else (attack_of(drill),)
-    for one in (*attack, control_of(drill)):
-        named = kind_of(one).service
-        if allowed is not None and named is not None and named[0] not in allowed:
-            raise InputError(
-                f"The drill {drill.name} goes to {kind_of(one).host}, and guards.namespaces does not list {named[0]}."
-            )
+    outside = target_outside_guards(drill, playbook)
+    if outside is not None:
+        raise InputError(f"The drill {drill.name} {outside}")
 
 
 def attack_of(drill: Drill) -> ProbeInjection:
@@ -112,22 +101,9 @@ def waits(rules: Sequence[Watched]) -> Waits:
 
 def check_times(drill: Drill, expected: AlertExpectation, one: Watched, time_lapse: float) -> None:
     """InputError where no run could end well: ``within`` below the best case, or too short an injection."""
-    best = bound_seconds(one, time_lapse).best
-    if expected.within < best:
-        raise InputError(
-            f"The drill {drill.name}: {expected.name} cannot fire within {expected.within:g} s, because its rule waits "
-            f"{best:g} s; ask for `within: {bound_seconds(one, time_lapse).worst:g}s` or more."
-        )
-    injection = drill.injection
-    lasts = injection.duration / time_lapse
-    if isinstance(injection, WireguardInjection):
-        lasts = max(lasts, SHORTEST_SECONDS)
-    if not bounds.holds_long_enough(one.rule, one.timing, lasts):
-        shortest = bounds.shortest_injection(one.rule, one.timing) * time_lapse
-        raise InputError(
-            f"The drill {drill.name}: an injection of {injection.duration:g} s is too short for {expected.name}, whose "
-            f"condition must hold longer than that; inject for more than {shortest:g} s."
-        )
+    for wrong in (too_early(expected, one, time_lapse), too_short(drill.injection, expected, one, time_lapse)):
+        if wrong is not None:
+            raise InputError(f"The drill {drill.name}: {wrong}")
 
 
 def active_names(snapshot: Snapshot, expectations: Sequence[tuple[str, Mapping[str, str]]]) -> tuple[str, ...]:

@@ -18,11 +18,12 @@ from typing import Final, TypeAlias
 
 from drills.cilium.encryption import KEY_BYTES, PUBLIC_KEY, PUBLIC_KEY_ALIAS, WIREGUARD, Picture, is_key, published_in
 from drills.errors import WorldError
+from drills.inject.base import SHORTEST_FAULT_SECONDS
 from drills.kube.api import Obj
 from drills.kube.references import Reference
 from drills.playbook import WireguardInjection
 
-SHORTEST_SECONDS: Final = 15.0  # of the wall clock that a fault lasts: WireGuard's own timers are not scaled
+SHORTEST_SECONDS: Final = SHORTEST_FAULT_SECONDS
 _RUN = re.compile(r"[a-z0-9-]{1,60}")
 
 
