@@ -9,6 +9,7 @@ from typing import Final
 from drills.check import drilling, ignore, reading
 from drills.check.finding import Finding, Level, Rule
 from drills.check.firing import rules as firing
+from drills.check.predict import rules as predicting
 from drills.check.world import World
 from drills.errors import InputError
 
@@ -16,7 +17,7 @@ Check = Callable[[World], Iterable[Finding]]
 
 CHECKS: Final[tuple[Check, ...]] = (drilling.check,)
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
-    {rule.name: rule for rule in (*reading.RULES, *firing.RULES, *ignore.RULES)}
+    {rule.name: rule for rule in (*reading.RULES, *predicting.RULES, *firing.RULES, *ignore.RULES)}
 )
 
 

@@ -8,6 +8,7 @@ from drills.check.finding import Finding
 from drills.check.firing.findings import try_all
 from drills.check.given import rules_of
 from drills.check.predict.cluster import Cluster
+from drills.check.predict.findings import predictions
 from drills.check.world import World
 
 
@@ -16,5 +17,6 @@ def check(world: World) -> Iterator[Finding]:
     if not world.playbooks:
         return
     rules, cluster = rules_of(world), Cluster.of(world)
+    yield from predictions(world, cluster)
     tried = try_all(world, rules, cluster)
     yield from tried.findings

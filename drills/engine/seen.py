@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from alerts.prometheus import LoadedRule
 from drills.engine.attempts import Classified
 from drills.engine.evidence import Reading
-from drills.engine.lives import NOTHING, Wanted
 from drills.engine.feasible import Watched
+from drills.engine.lives import NOTHING, Wanted
 from drills.engine.recovery import Undone
 from drills.engine.result import FlowEvidence, PolicyInput, Recovery, SourceInput
 from drills.engine.watch import Instance

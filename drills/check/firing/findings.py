@@ -101,8 +101,10 @@ def _of(verdict: Verdict) -> Iterator[Finding]:
 
 
 def _too_soon(seen: Seen, trial: Trial) -> list[int]:
+    """The evaluations at which it fires in a cluster that has settled, before or without the attack."""
     quiet = not seen.case.story.streams and seen.case.story.fault is None
-    return [each for each in seen.firing(trial.labels) if quiet or each <= seen.clock.attack_ms]
+    last = seen.clock.until_ms if quiet else seen.clock.attack_ms
+    return [each for each in seen.firing(trial.labels) if seen.clock.settled_ms <= each <= last]
 
 
 def _without_attack(trial: Trial, seen: Seen) -> Finding:

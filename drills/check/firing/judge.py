@@ -27,6 +27,7 @@ Labels = tuple[tuple[str, str], ...]
 FILES_TOGETHER: Final = 40  # of one process
 _SECTION: Final = re.compile(r"^Unit Testing:  .*?(\d+)\.test\.json$", re.MULTILINE)
 _GOT: Final = re.compile(r'expr: "(.*) # (\d+)", time: (\S+),\n\s*exp: .*\n\s*got: (.*)')
+_RULE_FILE: Final = "RULES"
 _SPAN: Final = ("min", "max", "count")
 _SAMPLE: Final = re.compile(r'(?:\w*\{((?:[^}"]|"(?:[^"\\]|\\.)*")*)\}|(?<=, )|^) ?([-+0-9.eE]+|NaN|[-+]Inf)')
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -165,28 +166,29 @@ def _test(trial: Trial, case: Case, clock: Clock, asked: Sequence[tuple[str, int
 
 def _run(asked: Sequence[tuple[Trial, list[dict[str, Any]]]]) -> list[str]:
     """promtool's output on each trial's file; JSON is YAML, and written much faster."""
-    if not asked:
+    texts = [_texts(each, tests) for each, tests in asked]
+    files = {text: number for number, text in enumerate(dict.fromkeys(texts))}  # playbooks share drills: each once
+    if not files:
         return []
     with tempfile.TemporaryDirectory(prefix="drills-firing-") as directory:
-        for number, (trial, tests) in enumerate(asked):
-            _write(Path(directory), number, trial, tests)
-        files = [f"{each}.test.json" for each in range(len(asked))]
-        done = promtool.run("test", "rules", *files, cwd=Path(directory))
-    outputs = [""] * len(asked)
+        for (rules, tests), number in files.items():
+            (Path(directory) / f"{number}.rules.json").write_text(rules)
+            (Path(directory) / f"{number}.test.json").write_text(tests.replace(_RULE_FILE, f"{number}.rules.json", 1))
+        names = [f"{each}.test.json" for each in files.values()]
+        done = promtool.run("test", "rules", *names, cwd=Path(directory))
     parts = _SECTION.split(done.stdout)
-    for number_text, output in zip(parts[1::2], parts[2::2], strict=True):
-        outputs[int(number_text)] = output
-    return outputs
+    outputs = dict(zip(map(int, parts[1::2]), parts[2::2], strict=True))
+    return [outputs.get(files[text], "") for text in texts]
 
 
-def _write(directory: Path, number: int, trial: Trial, tests: list[dict[str, Any]]) -> None:
-    (directory / f"{number}.rules.json").write_text(json.dumps({"groups": [trial.group()]}))
+def _texts(trial: Trial, tests: list[dict[str, Any]]) -> tuple[str, str]:
+    """A rule file and a test file; the test file does not yet name the rule file."""
     data = {
-        "rule_files": [f"{number}.rules.json"],
+        "rule_files": [_RULE_FILE],
         "evaluation_interval": format_duration(trial.evaluation_ms),
         "tests": tests,
     }
-    (directory / f"{number}.test.json").write_text(json.dumps(data))
+    return json.dumps({"groups": [trial.group()]}), json.dumps(data)
 
 
 def _error(output: str) -> str | None:

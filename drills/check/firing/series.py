@@ -40,6 +40,7 @@ class Clock:
 
     scrape_ms: int
     evaluation_ms: int
+    settled_ms: int  # every range is filled with what a quiet cluster shows
     attack_ms: int
     until_ms: int
 
@@ -202,5 +203,12 @@ def _text(values: Sequence[float], phase: int, clock: Clock) -> str:
     step = clock.step_ms
     blanks = clock.scrape_ms // step - 1
     between = f" _x{blanks} " if blanks else " "
-    before = f"_x{phase // step} " if phase else ""
+    before = _before(values[0], phase // step) if phase else ""
     return before + between.join("_" if each != each else f"{each:.15g}" for each in values)  # noqa: PLR0124 - NaN
+
+
+def _before(first: float, steps: int) -> str:
+    """What is there from the start is there at 0, too, so that nothing is missing until the first scrape."""
+    if first != first:  # noqa: PLR0124 - NaN
+        return f"_x{steps} "
+    return f"{first:.15g} " + (f"_x{steps - 1} " if steps > 1 else "")

@@ -57,16 +57,15 @@ class Trial:
         rules = [each.rule for each in self.rules]
         evaluation = self.evaluation_ms
         reach = sum(reach_ms(str(each.written.get("expr"))) for each in self.records)
-        before = bounds.baseline_wait(rules, self.timing) + bounds.hold_still(rules, self.timing) + reach / 1000
+        settled = _whole((bounds.baseline_wait(rules, self.timing) + reach / 1000) * 1000, evaluation)
         after = max(bounds.resolution(each, self.timing) + each.for_ms / 1000 for each in rules) + reach / 1000
         late = HEALTH_PERIOD_MS / 1000 if story.fault is not None else 0
         seconds = story.seconds + late + after
         if self.expected is not None:
             seconds = max(seconds, self.expected.within, story.seconds + (self.expected.resolves_within or 0))
-        attack = _whole(before * 1000, evaluation)
-        return Clock(
-            self.timing.scrape_ms, evaluation, attack, attack + _whole(seconds * 1000, evaluation) + evaluation
-        )
+        attack = settled + _whole(bounds.hold_still(rules, self.timing) * 1000, evaluation)
+        until = attack + _whole(seconds * 1000, evaluation) + evaluation
+        return Clock(self.timing.scrape_ms, evaluation, settled, attack, until)
 
     def cases(self) -> Iterator[tuple[Case, Clock]]:
         """Quiet first; then every story at three phases with the target's pods spread as far as can be, which is the
