@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from drills.check import drilling, ignore, reading
+from drills.check import coverage, drilling, ignore, reading
+from drills.check.delivery import rules as delivering
 from drills.check.finding import Finding, Level, Rule
 from drills.check.firing import rules as firing
 from drills.check.predict import rules as predicting
@@ -17,7 +18,17 @@ Check = Callable[[World], Iterable[Finding]]
 
 CHECKS: Final[tuple[Check, ...]] = (drilling.check,)
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
-    {rule.name: rule for rule in (*reading.RULES, *predicting.RULES, *firing.RULES, *ignore.RULES)}
+    {
+        rule.name: rule
+        for rule in (
+            *reading.RULES,
+            *predicting.RULES,
+            *firing.RULES,
+            *delivering.RULES,
+            *coverage.RULES,
+            *ignore.RULES,
+        )
+    }
 )
 
 

@@ -54,6 +54,12 @@ spec:
 _DENIED = 'sum(increase(cilium_policy_l7_total{rule="denied",proxy_type="envoy"}[5m])) > 10'
 _GOOD = _rule_file(_DENIED) + _playbook("alerts: [{name: RequestsDenied, within: 4m, resolvesWithin: 12m}]")
 _PATH = "max(max_over_time(cilium_unreachable_health_endpoints[1m])) > 0"
+_METHOD = """\
+  - name: method
+    inject: {http: {from: web, url: "http://api.shop/", method: DELETE, rate: 5/s, duration: 3m}}
+    control: {http: {from: web, url: "http://api.shop/"}}
+    expect: {denied: {status: 403}, quiet: [RequestsDenied]}
+"""
 _REPLACED = "{node: worker-1, fault: key-replaced, duration: 5m}"
 
 DOES_NOT_FIRE: Final = Rule(
@@ -117,7 +123,7 @@ NOT_QUIET: Final = Rule(
     problem="The drill lists the alert under `quiet`, and promtool, over the series of the attack, saw it fire.",
     effect="`drills run` says *noisy*.",
     fix="Expect the alert, or make the rule tell this attack from what it is meant for.",
-    wrong=_rule_file(_DENIED) + _playbook("quiet: [RequestsDenied]"),
+    wrong=_rule_file(_DENIED) + _playbook("alerts: [{name: RequestsDenied, within: 4m}]") + _METHOD,
     right=_GOOD,
     source=_SOURCE,
 )
