@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from alerts.promql import Selector
+import promql_parser as pp
+
+from alerts.promql import PromqlError, Selector, children, parse, selector_of
 from drills.check.finding import Finding, Level, Rule
 from drills.check.firing.story import Story, stories
-from drills.check.given import GivenRule, Rules, rules_of, selectors_of
+from drills.check.given import GivenRule, Rules, rules_of
 from drills.check.predict.cluster import Cluster
 from drills.check.world import LoadedPlaybook, World
 from drills.cilium import metrics
 from drills.playbook import Drill
 
+_NAMED: Final = 3  # alerts of one drill that the table names
 _RULES_HEAD = """\
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
@@ -194,7 +197,11 @@ def _rows(left: str, right: str, rows: Sequence[tuple[str, str]]) -> Iterator[st
 
 
 def _watched_by(watch: Watch) -> str:
-    return f"expects none; {', '.join(watch.others)} could fire" if watch.others else "no alert"
+    if not watch.others:
+        return "no alert"
+    named = ", ".join(watch.others[:_NAMED])
+    more = f" and {len(watch.others) - _NAMED} more" if len(watch.others) > _NAMED else ""
+    return f"expects none; {named}{more} could fire"
 
 
 def _watch(
@@ -215,7 +222,23 @@ def _watch(
 def _selectors(given: GivenRule, rules: Rules) -> Sequence[Selector]:
     below = rules.feeding([given.rule.expr]) if rules.records else ()
     texts = [given.rule.expr, *(str(each.written.get("expr", "")) for each in below)]
-    return [one for text in texts for one in selectors_of(text)]
+    return [one for text in texts for one in _looked_at(text)]
+
+
+def _looked_at(expression: str) -> list[Selector]:
+    """The selectors whose values matter: not those of which only the absence is looked for."""
+    try:
+        return list(_valued(parse(expression)))
+    except PromqlError:
+        return []
+
+
+def _valued(node: Any) -> Iterator[Selector]:
+    if isinstance(node, pp.VectorSelector | pp.MatrixSelector):
+        yield selector_of(node)
+    elif not (isinstance(node, pp.Call) and node.func.name in ("absent", "absent_over_time")):
+        for child in children(node):
+            yield from _valued(child)
 
 
 def _moves(story: Story, selector: Selector) -> bool:

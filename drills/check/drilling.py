@@ -9,6 +9,7 @@ from drills.check.delivery.configs import configs_of
 from drills.check.delivery.findings import deliveries, invalid
 from drills.check.finding import Finding
 from drills.check.firing.findings import try_all
+from drills.check.firing.written import write
 from drills.check.given import rules_of
 from drills.check.predict.cluster import Cluster
 from drills.check.predict.findings import predictions
@@ -25,5 +26,7 @@ def check(world: World) -> Iterator[Finding]:
     yield from predictions(world, cluster)
     tried = try_all(world, rules, cluster)
     yield from tried.findings
+    if world.options.write_tests is not None:
+        write(tried.good, world.options.write_tests)
     yield from deliveries(world, rules, configs, tried.verdicts)
     yield from coverage.findings(world, rules, coverage.coverage(world, rules, cluster))
