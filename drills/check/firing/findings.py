@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from drills.check.finding import Finding
+from drills.check.finding import Finding, Level
 from drills.check.firing import rules as documented
 from drills.check.firing.judge import Seen, Verdict, judge
 from drills.check.firing.story import stories
@@ -89,7 +89,7 @@ def _before(trial: Trial) -> list[Finding]:
 def _of(verdict: Verdict) -> Iterator[Finding]:
     trial = verdict.trial
     if verdict.error is not None:
-        yield _not_judged(trial, f"promtool says: {verdict.error}")
+        yield _failed(trial, verdict.error)
         return
     early = next((each for each in verdict.seen if _too_soon(each, trial)), None)
     if early is not None:
@@ -98,6 +98,19 @@ def _of(verdict: Verdict) -> Iterator[Finding]:
         yield from _noisy(verdict)
     else:
         yield from _expected(verdict)
+
+
+def _failed(trial: Trial, error: str) -> Finding:
+    """A rule that promtool does not load is judged elsewhere; one whose evaluation fails is no error here, because a
+    join may need labels that only a real scrape gives.
+    """
+    if not error.startswith("rule: "):
+        return _not_judged(trial, f"promtool says: {error[:300]}")
+    words = error.partition(", err: ")[2].partition(" rule: ")[0].rpartition(";")[2][:300]
+    text = f"evaluating {trial.name} fails over the series of the drill {trial.drill.name}: {words}"
+    effect = "A rule whose evaluation fails never fires; `drills run` says missed, stopped at rule-error."
+    span = len(trial.name)
+    return documented.DOES_NOT_FIRE.at(_place(trial, "name"), text, effect=effect, level=Level.WARNING, span=span)
 
 
 def _too_soon(seen: Seen, trial: Trial) -> list[int]:
@@ -146,7 +159,7 @@ def _does_not_fire(trial: Trial, seen: Seen, *, alone: bool) -> Finding:
     from drills.check.firing.reason import reason  # noqa: PLC0415 - brings requests, and is rarely needed
 
     stopped = reason(trial, seen)
-    when = f" where the attack is {seen.case.title}" if alone else ""
+    when = f" in every case ({seen.case.title})" if alone else ""
     text = f"{trial.name} does not fire for the drill {trial.drill.name}{when}: {stopped.reason}"
     effect = (
         f"{trial.drill.name} goes on for {format_duration(round(trial.drill.injection.duration * 1000))} and nobody is "

@@ -100,7 +100,17 @@ def _starved(expression: str, trial: Trial) -> Starved | None:
         near = nearest(found.metric or "", sorted(metrics.METRICS))
         hint = f"; the nearest that exists is {near}" if near else ""
         return Starved(found, "no-series", f"{found.metric} has no series{hint}")
-    return Starved(found, "no-match", f"no series of {found.metric} fits {found}")
+    return Starved(found, "no-match", f"no series of {found.metric} fits {found}{_values(found)}")
+
+
+def _values(selector: Selector) -> str:
+    """What a label's values are, where a matcher fits none of them."""
+    known = metrics.METRICS[selector.metric or ""].labels
+    for each in selector.matchers:
+        values = [str(value) for value in known.get(each.name, ())]
+        if values and not any(each.passes(value) for value in values):
+            return f"; {each.name} is one of {', '.join(sorted(values))}"
+    return ""
 
 
 def _some(selector: Selector, trial: Trial, extra: dict[str, str]) -> bool:

@@ -130,7 +130,8 @@ def _wanted_value(matcher: LabelMatcher) -> str | None:
 def _target(exporter: str, node: int) -> dict[str, str]:
     port, job = (AGENT_PORT, "cilium-agent") if exporter == "agent" else (HUBBLE_PORT, "hubble-metrics")
     name = f"node-{node + 1}"
-    return {"instance": f"{name}:{port}", "job": job, "namespace": "kube-system", "node": name}
+    pod = f"cilium-{node + 1}"
+    return {"instance": f"{name}:{port}", "job": job, "namespace": "kube-system", "node": name, "pod": pod}
 
 
 def _of_metric(metric: Metric, node: int, case: Case, clock: Clock) -> Iterator[tuple[dict[str, str], list[float]]]:

@@ -23,10 +23,10 @@ def allowed_by(found: Prediction, cluster: Cluster) -> str:
     subject = flow.destination.identity.labels if found.workload is not None else found.source
     endpoint = cluster.endpoint(subject)
     policy = endpoint.ingress if inside else endpoint.egress
-    who = f"the pods of {found.workload.title}" if found.workload is not None else "the source"
+    who = found.workload.title if found.workload is not None else "the source"
     direction = "ingress" if inside else "egress"
     if not policy.enforced:
-        return f"because no policy that Cilium accepts restricts {direction} of {who}{_refused(cluster, found)}"
+        return f"because no policy that Cilium accepts restricts the {direction} of {who}{_refused(cluster, found)}"
     if not policy.default_deny_by:
         return f"because no policy puts {who} in default deny for {direction}"
     lines = [each for ref in found.by for each in _lines(ref, flow, direction, cluster)]

@@ -116,14 +116,17 @@ def _denied_otherwise(found: Prediction, denied: Sequence[Denied]) -> str | None
 
 
 def _breach(drill: Drill, attack: ProbeInjection, found: Prediction, cluster: Cluster) -> tuple[str, str]:
-    what = f"the drill {drill.name} would be breached: {_target(attack)}"
-    answer = "a lookup that is answered" if found.met is not Met.ANSWERED else "a way through"
-    if found.met is Met.HTTP_403:
-        answer = "an answer of the proxy, which accepts the connection"
     who = allowed_by(found, cluster)
-    where = f" It reaches {found.workload.title}." if found.workload is not None else ""
-    effect = f"`drills run` would say breached: every attempt meets {answer}.{where} {_capital(who)}."
-    return f"{what} is not denied, {who}", effect
+    text = f"the drill {drill.name} would be breached: {_target(attack)} is not denied, {who}"
+    if found.met is Met.HTTP_403:
+        met = "is answered by the proxy, which accepts the connection"
+    elif found.met is not Met.ANSWERED:
+        met = "has its lookup answered"
+    elif found.workload is not None and found.flow is not None:
+        met = f"reaches port {found.flow.port} of {found.workload.title}"
+    else:
+        met = "gets out"
+    return text, f"Every attempt {met}; `drills run` says breached."
 
 
 def _control(
@@ -249,7 +252,3 @@ def _nearest(source: Source, cluster: Cluster) -> str | None:
         if pairs and all(SequenceMatcher(None, one, other).ratio() >= _ALIKE for one, other in pairs):
             return ", ".join(f"{key}={each.labels[key]}" for key in source.labels)
     return None
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

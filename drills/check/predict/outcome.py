@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import ip_address
@@ -20,6 +21,7 @@ from drills.inject.kinds import kind_of
 from drills.playbook import DnsInjection, ExistingPod, HttpInjection, Playbook, ProbeInjection
 from drills.playbook.model import From
 
+_ESCAPED: Final = re.compile("%[0-9A-Fa-f]{2}")
 _POD: Final = 256  # any number of a pod's identity: peers match by labels
 _DNS_LABELS: Final = {"k8s-app": "kube-dns"}
 _DNS_NAMESPACE: Final = "kube-system"
@@ -179,9 +181,11 @@ def request_of(injection: ProbeInjection) -> HttpRequest | None:
 
 
 def normalised(path: str) -> str:
-    """A path without dot segments and double slashes (Envoy: normalize_path, merge_slashes)."""
+    """A path without dot segments and double slashes, and with unreserved characters in the clear, as Cilium sets
+    Envoy up (normalize_path, merge_slashes). A path with encoded slashes is redirected to one without first.
+    """
+    segments = _ESCAPED.sub(lambda found: _unreserved(found[0]), path).split("/")
     kept: list[str] = []
-    segments = [unquote(each) if "%2f" not in each.lower() else each for each in path.split("/")]
     for segment in segments[1:]:
         if segment == "..":
             kept = kept[:-1]
@@ -189,6 +193,11 @@ def normalised(path: str) -> str:
             kept.append(segment)
     end = "/" if kept and segments[-1] in ("", ".", "..") else ""
     return "/" + "/".join(kept) + end
+
+
+def _unreserved(escaped: str) -> str:
+    char = unquote(escaped)
+    return "/" if char == "/" else char if re.fullmatch(r"[A-Za-z0-9._~-]", char) else escaped
 
 
 def _connect(flow: Flow, source: Labels, cluster: Cluster, destination: Labels | None = None) -> Prediction:
