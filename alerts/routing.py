@@ -47,6 +47,11 @@ def routes_of(config: str, labels: Mapping[str, str], at: float) -> tuple[Route,
         data = yaml.safe_load(config)
     except yaml.YAMLError:
         return ()
+    return routes_in(data, labels, at)
+
+
+def routes_in(data: Any, labels: Mapping[str, str], at: float) -> tuple[Route, ...]:
+    """As `routes_of`, of a configuration that is read already."""
     if not isinstance(data, dict) or not isinstance(data.get("route"), dict):
         return ()
     return tuple(_route(found, data, at) for found in _matching(data["route"], _DEFAULTS, labels))
@@ -76,21 +81,53 @@ def _matching(route: dict[str, Any], parent: dict[str, Any], labels: Mapping[str
 
 
 def _takes(route: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    return all(_holds(labels.get(name, ""), operator, value) for name, operator, value in _matchers(route))
+    found = matchers_in(route, "match", "match_re", "matchers")
+    return all(holds(labels.get(name, ""), operator, value) for name, operator, value in found)
 
 
-def _matchers(route: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    for name, value in (route.get("match") or {}).items():
+def matchers_in(where: Mapping[str, Any], equal: str, regex: str, matchers: str) -> Iterator[tuple[str, str, str]]:
+    """The matchers of a route or of a side of an inhibition, by the keys under which its three notations stand."""
+    for name, value in (where.get(equal) or {}).items():
         yield str(name), "=", str(value)
-    for name, value in (route.get("match_re") or {}).items():
+    for name, value in (where.get(regex) or {}).items():
         yield str(name), "=~", str(value)
-    for text in route.get("matchers") or []:
-        found = _MATCHER.match(str(text))
-        if found:
-            yield found.group(1), found.group(2), found.group(4).replace('\\"', '"').replace("\\\\", "\\")
+    for text in where.get(matchers) or []:
+        yield from parse_matchers(str(text)) or ()
 
 
-def _holds(value: str, operator: str, wanted: str) -> bool:
+def parse_matchers(text: str) -> list[tuple[str, str, str]] | None:
+    """``severity="critical"``, several with commas between them, all in braces or not; None where it is no matcher.
+
+    Alertmanager 0.25 pkg/labels/parse.go: a value in double quotes may hold anything, one without them no comma.
+    """
+    text = text.strip()
+    if text.startswith("{") and text.endswith("}"):
+        text = text[1:-1]
+    found = []
+    for part in _split(text):
+        match = _MATCHER.fullmatch(part)
+        if match is None:
+            return None
+        name, operator, _, value = match.groups()
+        found.append((name, operator, value.replace('\\"', '"').replace("\\n", "\n").replace("\\\\", "\\")))
+    return found
+
+
+def _split(text: str) -> Iterator[str]:
+    """At commas that stand outside of quotes; a last comma is no matcher's beginning."""
+    start, quoted, escaped = 0, False, False
+    for at, char in enumerate(text):
+        if char == "," and not quoted:
+            yield text[start:at]
+            start = at + 1
+        quoted ^= char == '"' and not escaped
+        escaped = char == "\\" and not escaped
+    if text[start:].strip():
+        yield text[start:]
+
+
+def holds(value: str, operator: str, wanted: str) -> bool:
+    """Whether a label's value (empty where it is missing) fits a matcher."""
     hit = re.fullmatch(wanted, value) is not None if "~" in operator else value == wanted
     return hit != operator.startswith("!")
 

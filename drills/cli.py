@@ -554,12 +554,15 @@ def check(paths: Sequence[Path], form: str, **options: Any) -> int:
 
     Exit 1 if something at error level is wrong, 2 if a file cannot be read.
     """
-    from drills.check import checks, reading
+    from drills.check import checks, coverage, reading
     from drills.check.output import FORMATS
     from drills.check.world import Options
 
-    found = checks.findings(reading.read(paths, Options(**options)))
+    world = reading.read(paths, Options(**options))
+    found = checks.findings(world)
     click.echo(FORMATS[form](found), nl=False)
+    if form == "text" and (table := coverage.table(world)):
+        click.echo(f"\n{table}", nl=False)
     return checks.exit_status(found)
 
 

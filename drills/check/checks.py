@@ -6,17 +6,24 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from drills.check import alerting, cilium_names, ignore, policies, reading
+from drills.check import alerting, cilium_names, coverage, drilling, ignore, policies, reading
+from drills.check.delivery import rules as delivering
 from drills.check.finding import Finding, Level, Rule
+from drills.check.firing import rules as firing
+from drills.check.predict import rules as predicting
 from drills.check.world import World
 from drills.errors import InputError
 
 Check = Callable[[World], Iterable[Finding]]
 
 MODULES: Final = (policies, alerting, cilium_names)
-CHECKS: Final[tuple[Check, ...]] = tuple(module.check for module in MODULES)
+CHECKS: Final[tuple[Check, ...]] = (*(module.check for module in MODULES), drilling.check)
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
-    {rule.name: rule for module in (reading, ignore, *MODULES) for rule in module.RULES}
+    {
+        rule.name: rule
+        for module in (reading, ignore, *MODULES, predicting, firing, delivering, coverage)
+        for rule in module.RULES
+    }
 )
 
 

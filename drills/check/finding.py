@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from drills.errors import Place
 
@@ -33,6 +35,7 @@ class Rule:
     wrong: str
     right: str
     source: str  # where the fact stands: version and file, or documentation
+    options: Mapping[str, Any] = field(default_factory=dict)  # what the examples need beside the files
 
     def at(
         self,

@@ -17,6 +17,7 @@ from drills.source import Document, load_documents
 
 SUFFIXES = (".yaml", ".yml", ".json")
 PLAYBOOK_API = "drills/v1"
+WRITTEN = "# Written by drills check --write-tests; it is overwritten by the next one."
 
 UNREADABLE = Rule(
     name="check/unreadable",
@@ -89,7 +90,9 @@ def read(paths: Sequence[Path], options: Options) -> World:
 
 
 def files(path: Path) -> list[Path]:
-    """A file itself; of a folder every YAML and JSON file in it, by name, hidden folders left out."""
+    """A file itself; of a folder every YAML and JSON file in it, by name, without hidden folders and what
+    ``--write-tests`` has left there.
+    """
     if path.is_dir():
         return sorted(each for each in path.rglob("*") if _wanted(each, path))
     if path.exists():
@@ -99,7 +102,16 @@ def files(path: Path) -> list[Path]:
 
 def _wanted(file: Path, root: Path) -> bool:
     hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
-    return file.suffix in SUFFIXES and not hidden and file.is_file()
+    return file.suffix in SUFFIXES and not hidden and file.is_file() and not is_written(file)
+
+
+def is_written(file: Path) -> bool:
+    """Whether ``--write-tests`` made a file: its first line says so."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(WRITTEN)) == WRITTEN.encode()
+    except OSError:
+        return False
 
 
 def _sort(document: Document, found: _Sorted) -> None:

@@ -22,7 +22,7 @@ from drills.engine.target import Target
 from drills.engine.undo import RepairAgent, Restore
 from drills.errors import WorldError
 from drills.inject import wireguard
-from drills.inject.base import OutcomeKind
+from drills.inject.base import SHORTEST_FAULT_SECONDS, OutcomeKind
 from drills.inject.wireguard import EffectState, HideKeyFile, Plan, Remove, Replace, RestartAgent, RestoreObject
 from drills.kube import Service
 from drills.kube.api import Obj
@@ -292,7 +292,7 @@ class Fault:
 
 def wall_seconds(injection: WireguardInjection, time_lapse: float) -> float:
     """How long a fault stands: WireGuard's own timers are not scaled."""
-    return max(wireguard.SHORTEST_SECONDS, injection.duration / time_lapse)
+    return max(SHORTEST_FAULT_SECONDS, injection.duration / time_lapse)
 
 
 def _recorded(undo: wireguard.Undo) -> Restore | RepairAgent:

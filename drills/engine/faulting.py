@@ -12,9 +12,9 @@ from typing import Final, Literal
 
 from drills.engine.result import ControlVerdict
 from drills.engine.verdict import Judgement
-from drills.inject.base import Attempt, OutcomeKind
+from drills.inject.base import SHORTEST_FAULT_SECONDS, Attempt, OutcomeKind
 from drills.inject.plaintext import Plaintext, PlaintextVerdict
-from drills.inject.wireguard import SHORTEST_SECONDS, Effect, EffectState
+from drills.inject.wireguard import Effect, EffectState
 
 SESSION_SECONDS: Final = 180.0  # WireGuard's REJECT_AFTER_TIME: no session lives longer without a new handshake
 SETTLE_SECONDS: Final = 10.0  # two of WireGuard's tries for a handshake: a path that stays open may pause for so long
@@ -69,10 +69,10 @@ def judge_fault(facts: FaultFacts) -> Judgement:  # noqa: PLR0911 - a list of ru
         return Judgement("inconclusive", facts.lack or "no fault was made")
     if effect.state is not EffectState.EFFECTIVE:
         return Judgement("inconclusive", f"the fault was not there ({effect.state}): {effect.reason}")
-    if facts.lasted < SHORTEST_SECONDS:
+    if facts.lasted < SHORTEST_FAULT_SECONDS:
         return Judgement(
             "inconclusive",
-            f"the fault stood for {facts.lasted:.1f} s only; it takes {SHORTEST_SECONDS:g} s on the wall",
+            f"the fault stood for {facts.lasted:.1f} s only; it takes {SHORTEST_FAULT_SECONDS:g} s on the wall",
         )
     if facts.control != "up":
         return Judgement("inconclusive", f"the control was {facts.control} without the fault: nothing follows from it")

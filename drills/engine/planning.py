@@ -19,8 +19,8 @@ from alerts.prometheus import LoadedRule, Prometheus
 from drills.cilium.metrics import METRICS, Birth
 from drills.engine import preflight, told
 from drills.engine.exposure import exposed
+from drills.engine.feasible import Watched
 from drills.engine.naming import key_of
-from drills.engine.preflight import Watched
 from drills.engine.records import Records
 from drills.engine.result import Model
 from drills.engine.rights import everything_tried, needed, service_tried, sources_of

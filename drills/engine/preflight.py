@@ -1,4 +1,7 @@
-"""What is refused before anything starts: a drill that could not be judged, or that the guards do not allow."""
+"""What is refused before anything starts: a drill that could not be judged, or that the guards do not allow.
+
+What takes no live target to find out is in `drills.engine.feasible`, which ``drills check`` asks too.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +13,14 @@ from alerts.bounds import Timing
 from alerts.prometheus import LoadedRecord, LoadedRule
 from alerts.promql import PromqlError
 from alerts.recorded import behind, looks_back
-from alerts.rule import AlertRule, rule_of_loaded
+from alerts.rule import rule_of_loaded
+from drills.engine.feasible import Watched, target_outside_guards, too_early, too_short
 from drills.engine.result import BoundSeconds
 from drills.engine.watch import Snapshot, carries
 from drills.errors import InputError
-from drills.inject import flood
-from drills.inject.kinds import kind_of
-from drills.inject.wireguard import SHORTEST_SECONDS
 from drills.playbook import AlertExpectation, Drill, FloodInjection, Playbook, ProbeInjection, WireguardInjection
 from drills.playbook.model import Control
 from drills.units import format_rate
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A rule that a drill expects or wants quiet, on the wall's clock as Prometheus evaluates it."""
-
-    rule: AlertRule
-    timing: Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +55,9 @@ def check_built(drill: Drill) -> None:
 
 def check_namespaces(drill: Drill, playbook: Playbook) -> None:
     """InputError where an attack or a control goes to a namespace that the guards do not list."""
-    allowed = playbook.guards.namespaces
-    for host, named in ends(drill):
-        if allowed is not None and named is not None and named[0] not in allowed:
-            raise InputError(f"The drill {drill.name} goes to {host}, and guards.namespaces does not list {named[0]}.")
-
-
-def ends(drill: Drill) -> list[tuple[str, tuple[str, str] | None]]:
-    """Every host that a drill goes to, with the namespace and name of the Service that it means."""
-    injection = drill.injection
-    tried = [control_of(drill), *(under.injection for under in drill.expect.during)]
-    found = [(kind.host, kind.service) for kind in map(kind_of, tried)]
-    if isinstance(injection, FloodInjection):
-        return [(flood.host_of(injection), flood.service(injection)), *found]
-    if isinstance(injection, WireguardInjection):
-        return found
-    return [(kind_of(injection).host, kind_of(injection).service), *found]
+    outside = target_outside_guards(drill, playbook)
+    if outside is not None:
+        raise InputError(f"The drill {drill.name} {outside}")
 
 
 def check_capacity(drill: Drill, time_lapse: float, capacity: float | None) -> None:
@@ -150,22 +130,9 @@ def waits(rules: Sequence[Watched]) -> Waits:
 
 def check_times(drill: Drill, expected: AlertExpectation, one: Watched, time_lapse: float) -> None:
     """InputError where no run could end well: ``within`` below the best case, or too short an injection."""
-    best = bound_seconds(one, time_lapse).best
-    if expected.within < best:
-        raise InputError(
-            f"The drill {drill.name}: {expected.name} cannot fire within {expected.within:g} s, because its rule waits "
-            f"{best:g} s; ask for `within: {bound_seconds(one, time_lapse).worst:g}s` or more."
-        )
-    injection = drill.injection
-    lasts = injection.duration / time_lapse
-    if isinstance(injection, WireguardInjection):
-        lasts = max(lasts, SHORTEST_SECONDS)
-    if not bounds.holds_long_enough(one.rule, one.timing, lasts):
-        shortest = bounds.shortest_injection(one.rule, one.timing) * time_lapse
-        raise InputError(
-            f"The drill {drill.name}: an injection of {injection.duration:g} s is too short for {expected.name}, whose "
-            f"condition must hold longer than that; inject for more than {shortest:g} s."
-        )
+    for wrong in (too_early(expected, one, time_lapse), too_short(drill.injection, expected, one, time_lapse)):
+        if wrong is not None:
+            raise InputError(f"The drill {drill.name}: {wrong}")
 
 
 def active_names(snapshot: Snapshot, expectations: Sequence[tuple[str, Mapping[str, str]]]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from alerts.alertmanager import Alertmanager
 from alerts.prometheus import Prometheus
-from drills.engine import preflight, unjudged, versions
+from drills.engine import unjudged, versions
 from drills.engine.drill import DrillRun
 from drills.engine.journal import Journal
 from drills.engine.result import (
@@ -179,7 +179,7 @@ def _rules(target: Target, watch: Watch, runs: Sequence[DrillRun]) -> list[RuleI
 
 def _targets(target: Target, runs: Sequence[DrillRun]) -> list[TargetInput]:
     """Where the attacks and controls went: a Service with what is behind it, or a name outside."""
-    hosts = dict(end for run in runs for end in preflight.ends(run.drill))
+    hosts = dict(end for run in runs for end in feasible.ends(run.drill))
     attacked = {(one.namespace, one.name): one for run in runs if (one := run.seen.service) is not None}
     return [_target(target, host, service, attacked) for host, service in hosts.items()]
 

@@ -19,8 +19,8 @@ from alerts.timelapse import ScalingRefused, scale_rule
 from drills.engine import conflicts
 from drills.engine.conflicts import Conflict, Until
 from drills.engine.effects import Footprint, footprint
-from drills.engine.preflight import Watched
-from drills.inject.wireguard import SHORTEST_SECONDS
+from drills.engine.feasible import Watched
+from drills.inject.base import SHORTEST_FAULT_SECONDS
 from drills.playbook import Drill, Playbook, WireguardInjection
 
 PREPARE_SECONDS = 2.0  # on the wall: pods, endpoints, the control's warm-up
@@ -167,7 +167,7 @@ def durations(drill: Drill, rules: Mapping[str, Sequence[Watched]], time_lapse: 
     quiet = [one for name in drill.expect.quiet for one in rules.get(name, ())]
     attack = drill.injection.duration / time_lapse
     if isinstance(drill.injection, WireguardInjection):
-        attack = max(attack, SHORTEST_SECONDS) + REPAIR_SECONDS
+        attack = max(attack, SHORTEST_FAULT_SECONDS) + REPAIR_SECONDS
     ends = [0.0]
     ends += [bounds.detection(one.rule, one.timing).worst for one in quiet]
     for spec, one in expected:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from alerts.prometheus import LoadedRecord, LoadedRule
 from drills.engine.attempts import Classified
 from drills.engine.evidence import Reading
+from drills.engine.feasible import Watched
 from drills.engine.lives import NOTHING, Wanted
-from drills.engine.preflight import Watched
 from drills.engine.recovery import Undone
 from drills.engine.result import FlowEvidence, ImageInput, PolicyInput, Recovery, SourceInput
 from drills.engine.watch import Instance

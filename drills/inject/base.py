@@ -17,6 +17,7 @@ from drills.playbook import ProbeInjection
 SLACK = 5.0  # seconds of the wall clock that a probe may take beyond its plan
 MOST_CONCURRENT = 1000  # below the usual limit of open files
 SLOW = "-slow"  # ends the outcome of an answer that came too late
+SHORTEST_FAULT_SECONDS = 15.0  # of the wall clock that a WireGuard fault lasts: its own timers are not scaled
 STARVED = 0.25  # of the timeout: an attempt that started later than this, and timed out, was never really made
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from drills.cilium.encryption import KEY_BYTES, PUBLIC_KEY, PUBLIC_KEY_ALIAS, WIREGUARD, Picture, is_key, published_in
 from drills.errors import WorldError
@@ -22,7 +22,6 @@ from drills.kube.api import Obj
 from drills.kube.references import Reference
 from drills.playbook import WireguardInjection
 
-SHORTEST_SECONDS: Final = 15.0  # of the wall clock that a fault lasts: WireGuard's own timers are not scaled
 _RUN = re.compile(r"[a-z0-9-]{1,60}")
 
 

@@ -13,12 +13,12 @@ from drills.check.finding import Rule
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
 def test_the_wrong_example_shows_this_rule_and_no_other(rule: Rule, tmp_path: Path) -> None:
-    assert names(found(tmp_path, rule.wrong)) == [rule.name]
+    assert names(found(tmp_path, rule.wrong, **rule.options)) == [rule.name]
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
 def test_nothing_is_wrong_with_the_right_example(rule: Rule, tmp_path: Path) -> None:
-    assert found(tmp_path, rule.right) == []
+    assert found(tmp_path, rule.right, **rule.options) == []
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from alerts.bounds import Timing
 from alerts.rule import AlertRule, load_rules
 from drills.engine import schedule
-from drills.engine.preflight import Watched
+from drills.engine.feasible import Watched
 from drills.engine.schedule import Plan
 from drills.playbook import load
 

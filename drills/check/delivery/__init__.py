@@ -1,0 +1,1 @@
+"""Does it reach somebody: where Alertmanager would send each expected alert, and what would mute it."""

@@ -1,0 +1,148 @@
+"""The alerting and recording rules among what is checked, each with its place; what is malformed is passed over.
+
+(That something is malformed is said by the checks that ask whether a rule loads.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alerts.bounds import Timing
+from alerts.promql import PromqlError, Selector, selectors
+from alerts.rule import AlertRule, rules_of_object
+from drills.check.world import World
+from drills.errors import InputError, Place
+from drills.source import Document, KeyPath
+from drills.units import parse_duration
+
+
+@dataclass(frozen=True, slots=True)
+class GivenRule:
+    """An alerting rule, the value of its ``alert`` in the file, and the rule as it is written there."""
+
+    rule: AlertRule
+    document: Document
+    path: KeyPath
+    written: Mapping[str, Any]
+
+    @property
+    def place(self) -> Place:
+        """Where its name stands."""
+        return self.document.place_of((*self.path, "alert"))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A recording rule; ``interval_ms`` is its group's own."""
+
+    name: str
+    written: Mapping[str, Any]
+    interval_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Everything that would be loaded, and the intervals that it is scraped and evaluated in."""
+
+    alerts: Sequence[GivenRule]
+    records: Sequence[Record]
+    timing: Timing
+
+    def named(self, name: str, labels: Mapping[str, str]) -> list[GivenRule]:
+        """The rules that can bring an alert: their own labels do not contradict those that are expected."""
+        return [each for each in self.alerts if each.rule.alert == name and fits(each.rule, labels)]
+
+    def feeding(self, expressions: Sequence[str]) -> list[Record]:
+        """The recording rules that expressions read, directly or through others, in an order to evaluate them in."""
+        found: list[Record] = []
+        wanted = [metric for text in expressions for metric in metrics_of(text)]
+        seen: set[str] = set()
+        while wanted:
+            metric = wanted.pop()
+            if metric in seen:
+                continue
+            seen.add(metric)
+            below = [each for each in self.records if each.name == metric]
+            found = [*(each for each in below if each not in found), *found]
+            wanted += [name for each in below for name in metrics_of(str(each.written.get("expr", "")))]
+        return found
+
+
+def fits(rule: AlertRule, labels: Mapping[str, str]) -> bool:
+    """Whether a rule's own labels do not contradict labels; one that is a template may become anything."""
+    return all("{{" in (own := rule.labels.get(key, value)) or own == value for key, value in labels.items())
+
+
+def rules_of(world: World) -> Rules:
+    """The rules of all PrometheusRules and rule files. The intervals are those of a Prometheus resource, if one is
+    given, else 15 s.
+    """
+    alerts: list[GivenRule] = []
+    records: list[Record] = []
+    for document, path, groups in _sources(world):
+        for number, group in enumerate(groups):
+            if isinstance(group, dict):
+                _of_group(document, (*path, number), group, alerts, records)
+    return Rules(alerts, records, _timing(world))
+
+
+def selectors_of(expression: str) -> tuple[Selector, ...]:
+    """The selectors of an expression; none where it cannot be parsed."""
+    try:
+        return selectors(expression)
+    except PromqlError:
+        return ()
+
+
+def metrics_of(expression: str) -> list[str]:
+    """The metrics that an expression names."""
+    return [each.metric for each in selectors_of(expression) if each.metric is not None]
+
+
+def _sources(world: World) -> Iterator[tuple[Document, KeyPath, list[Any]]]:
+    for each in world.prometheus_rules:
+        spec = each.data.get("spec")
+        groups = spec.get("groups") if isinstance(spec, dict) else None
+        if isinstance(groups, list):
+            yield each.document, (*each.at, "spec", "groups"), groups
+    for document in world.rule_files:
+        yield document, ("groups",), document.data["groups"]
+
+
+def _of_group(
+    document: Document, path: KeyPath, group: Mapping[str, Any], alerts: list[GivenRule], records: list[Record]
+) -> None:
+    rules = group.get("rules")
+    for index, rule in enumerate(rules if isinstance(rules, list) else ()):
+        if not isinstance(rule, dict):
+            continue
+        if "record" in rule:
+            records.append(Record(str(rule["record"]), rule, _interval(group)))
+            continue
+        try:
+            found = rules_of_object({"spec": {"groups": [{**group, "rules": [rule]}]}})
+        except InputError:
+            continue
+        alerts += [GivenRule(each, document, (*path, "rules", index), rule) for each in found]
+
+
+def _interval(group: Mapping[str, Any]) -> int | None:
+    return _duration(group.get("interval"))
+
+
+def _timing(world: World) -> Timing:
+    default = Timing()
+    found = [each.data.get("spec") for each in world.of_kind("Prometheus")]
+    if len(found) != 1 or not isinstance(found[0], dict):
+        return default
+    scrape, evaluation = (_duration(found[0].get(key)) for key in ("scrapeInterval", "evaluationInterval"))
+    return Timing(scrape or default.scrape_ms, evaluation or default.evaluation_ms)
+
+
+def _duration(value: Any) -> int | None:
+    try:
+        return parse_duration(str(value)) or None
+    except ValueError:
+        return None

@@ -1,0 +1,224 @@
+"""The cluster that the given manifests make: namespaces, pods, Services and the policies that Cilium would accept.
+
+What is not among the manifests is unknown, and so is everything that would depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from drills.check.world import Manifest, World, pod_template
+from drills.cilium.decide import EndpointPolicy, Policies
+from drills.cilium.entries import PolicyRef
+from drills.cilium.labels import Labels, identity_labels
+from drills.cilium.peers import Services, ServiceTarget
+from drills.cilium.policy import UnreadablePolicyError, parse
+from drills.cilium.ports import NamedPorts
+
+DEFAULT_NAMESPACE: Final = "default"
+NAME_LABEL: Final = "kubernetes.io/metadata.name"  # the API server gives it to every namespace
+SEVERAL: Final = 2  # pods of a DaemonSet: one on every node, and a cluster has more than one
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A pod, or what makes pods that are all alike."""
+
+    manifest: Manifest
+    namespace: str
+    labels: Mapping[str, str]
+    account: str
+    named_ports: NamedPorts
+    host_network: bool
+    replicas: int
+
+    @property
+    def title(self) -> str:
+        return f"{self.manifest.kind} {self.namespace}/{self.manifest.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service as far as policy matters: whom it selects, and where its ports lead."""
+
+    manifest: Manifest
+    namespace: str
+    name: str
+    selector: Mapping[str, str]
+    headless: bool
+    external: bool
+    ports: Mapping[int, int | str]  # to targetPort: a number, or the name of a container's port
+
+    def behind(self, port: int) -> int | str | None:
+        """Where a port leads in the pods; None where the Service does not have it."""
+        return port if self.headless else self.ports.get(port)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Everything that is known. ``others`` are namespaces with a Kubernetes NetworkPolicy, which is not modelled."""
+
+    namespaces: Mapping[str, Mapping[str, str]]
+    workloads: Sequence[Workload]
+    services: Mapping[tuple[str, str], Service]
+    policies: Policies
+    manifests: Mapping[PolicyRef, Manifest]  # of the policies
+    others: frozenset[str]
+
+    @classmethod
+    def of(cls, world: World) -> Cluster:
+        """The cluster of a world; policies that are no policies at all are left out (they are findings elsewhere)."""
+        services = {(each.namespace, each.name): each for each in map(_service, world.of_kind("Service")) if each}
+        objects: dict[PolicyRef, Manifest] = {}
+        parsed = []
+        for manifest in world.policies:
+            if not manifest.metadata:
+                continue
+            try:
+                policy = parse(with_namespace(manifest))
+            except UnreadablePolicyError:
+                continue
+            parsed.append(policy)
+            objects[PolicyRef(policy.kind, policy.namespace, policy.metadata.name)] = manifest
+        return cls(
+            namespaces={each.name: _strings(each.metadata.get("labels")) for each in world.of_kind("Namespace")},
+            workloads=[each for each in map(_workload, world.workloads) if each is not None],
+            services=services,
+            policies=Policies.build(parsed, services=_targets(services)),
+            manifests=objects,
+            others=frozenset(namespace_of(each) for each in world.of_kind("NetworkPolicy")),
+        )
+
+    def knows(self, namespace: str) -> bool:
+        """Whether the manifests of a namespace are given: at least one workload or Service in it."""
+        return namespace in self._given
+
+    @cached_property
+    def _given(self) -> frozenset[str]:
+        return frozenset([each.namespace for each in self.workloads] + [key[0] for key in self.services])
+
+    def identity(self, labels: Mapping[str, str], namespace: str, account: str | None) -> Labels:
+        """The identity labels of a pod."""
+        own = {NAME_LABEL: namespace, **self.namespaces.get(namespace, {})}
+        return identity_labels(labels, namespace, own, account or "default")
+
+    def endpoint(self, labels: Labels) -> EndpointPolicy:
+        """What applies to a pod with these identity labels."""
+        key = tuple(labels.items())
+        if key not in self._endpoints:
+            self._endpoints[key] = self.policies.for_endpoint(labels)
+        return self._endpoints[key]
+
+    @cached_property
+    def _endpoints(self) -> dict[tuple[tuple[str, str], ...], EndpointPolicy]:
+        return {}
+
+    def pods_of(self, service: Service) -> list[Workload]:
+        """The workloads behind a Service; none for one without a selector."""
+        if not service.selector:
+            return []
+        return [
+            each
+            for each in self.workloads
+            if each.namespace == service.namespace and service.selector.items() <= each.labels.items()
+        ]
+
+    def like(self, namespace: str, labels: Mapping[str, str]) -> list[Workload]:
+        """The workloads of a namespace whose pods have at least these labels."""
+        here = (each for each in self.workloads if each.namespace == namespace)
+        return [each for each in here if labels.items() <= each.labels.items()]
+
+
+def namespace_of(manifest: Manifest) -> str:
+    """Where the object goes: what is left to kubectl's context goes to ``default``."""
+    return manifest.namespace or DEFAULT_NAMESPACE
+
+
+def with_namespace(manifest: Manifest) -> dict[str, Any]:
+    """The object as it would be stored, with its namespace."""
+    data = dict(manifest.data)
+    if manifest.kind == "CiliumNetworkPolicy" and not manifest.namespace:
+        data["metadata"] = {**manifest.metadata, "namespace": DEFAULT_NAMESPACE}
+    return data
+
+
+def _workload(manifest: Manifest) -> Workload | None:
+    _, template = pod_template(manifest)
+    spec, metadata = template.get("spec"), template.get("metadata")
+    if not isinstance(spec, dict):
+        return None
+    labels = _strings(metadata.get("labels")) if isinstance(metadata, dict) else {}
+    return Workload(
+        manifest=manifest,
+        namespace=namespace_of(manifest),
+        labels=labels,
+        account=str(spec.get("serviceAccountName") or "default"),
+        named_ports=_named_ports(spec),
+        host_network=spec.get("hostNetwork") is True,
+        replicas=_replicas(manifest),
+    )
+
+
+def _replicas(manifest: Manifest) -> int:
+    if manifest.kind == "DaemonSet":
+        return SEVERAL
+    spec = manifest.data.get("spec")
+    found = spec.get("replicas", 1) if isinstance(spec, dict) and manifest.kind != "Pod" else 1
+    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else 1
+
+
+def _named_ports(spec: Mapping[str, Any]) -> NamedPorts:
+    return {
+        (str(port["name"]).lower(), str(port.get("protocol") or "TCP")): port["containerPort"]
+        for container in _mappings(spec.get("containers"))
+        for port in _mappings(container.get("ports"))
+        if port.get("name") and isinstance(port.get("containerPort"), int)
+    }
+
+
+def _service(manifest: Manifest) -> Service | None:
+    spec = manifest.data.get("spec")
+    if not isinstance(spec, dict):
+        return None
+    ports = {
+        port["port"]: _target_port(port)
+        for port in _mappings(spec.get("ports"))
+        if isinstance(port.get("port"), int) and port.get("protocol") in (None, "TCP")
+    }
+    return Service(
+        manifest=manifest,
+        namespace=namespace_of(manifest),
+        name=manifest.name,
+        selector=_strings(spec.get("selector")),
+        headless=spec.get("clusterIP") == "None",
+        external=spec.get("type") == "ExternalName",
+        ports=ports,
+    )
+
+
+def _target_port(port: Mapping[str, Any]) -> int | str:
+    found = port.get("targetPort")
+    if isinstance(found, int | str) and not isinstance(found, bool):
+        return int(found) if isinstance(found, str) and found.isdecimal() else found
+    return int(port["port"])
+
+
+def _targets(services: Mapping[tuple[str, str], Service]) -> Services:
+    return {
+        key: ServiceTarget(each.selector or None, _strings(each.manifest.metadata.get("labels")))
+        for key, each in services.items()
+    }
+
+
+def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, list):
+        yield from (each for each in value if isinstance(each, dict))
+
+
+def _strings(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {str(key): str(item) for key, item in value.items() if isinstance(item, str | int | float)}

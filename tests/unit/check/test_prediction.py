@@ -1,0 +1,173 @@
+"""What drills would meet: the shipped playbooks on the demo, and what end-to-end tests show of the lab."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from drills.check import reading
+from drills.check.finding import Finding
+from drills.check.predict.cluster import Cluster
+from drills.check.predict.findings import predictions
+from drills.check.predict.outcome import Met, normalised, predict
+from drills.check.world import Options, World
+from drills.playbook import FloodInjection, WireguardInjection
+
+ROOT = Path(__file__).parents[3]
+PLAYBOOKS = ROOT / "playbooks"
+LIES = ROOT / "tests" / "e2e" / "lies_enforcement"
+POLICIES = "50-policies.yaml"
+
+
+def read(*paths: Path) -> World:
+    return reading.read(paths, Options())
+
+
+def found(world: World) -> list[Finding]:
+    return list(predictions(world, Cluster.of(world)))
+
+
+def edited(tmp_path: Path, edit: Callable[[str], str]) -> World:
+    """The shipped playbooks and the demo, with other policies."""
+    text = (PLAYBOOKS / "demo" / POLICIES).read_text()
+    changed = edit(text)
+    assert changed != text
+    (tmp_path / POLICIES).write_text(changed)
+    others = [each for each in sorted((PLAYBOOKS / "demo").iterdir()) if each.name != POLICIES]
+    return read(*sorted(PLAYBOOKS.glob("*.yaml")), *others, tmp_path / POLICIES)
+
+
+def without(*names: str) -> Callable[[str], str]:
+    """Without policies, by namespace/name."""
+
+    def edit(text: str) -> str:
+        kept = []
+        for each in yaml.safe_load_all(text):
+            if f"{each['metadata']['namespace']}/{each['metadata']['name']}" not in names:
+                kept.append(each)
+        return yaml.safe_dump_all(kept)
+
+    return edit
+
+
+def outcomes(world: World) -> dict[str, tuple[set[Met], set[Met]]]:
+    """Of every drill: what its attack and its control meet."""
+    cluster = Cluster.of(world)
+    told = {}
+    for loaded in world.playbooks:
+        for drill in loaded.playbook.drills:
+            if isinstance(drill.injection, FloodInjection | WireguardInjection):
+                continue
+            assert drill.control is not None
+            attack, control = (
+                {each.met for each in predict(one, loaded.playbook, cluster)}
+                for one in (drill.injection, drill.control)
+            )
+            told[f"{loaded.playbook.name}/{drill.name}"] = (attack, control)
+    return told
+
+
+def test_every_shipped_drill_is_held_and_its_control_up() -> None:
+    world = read(PLAYBOOKS)
+    told = outcomes(world)
+    assert {name: attack for name, (attack, _) in told.items()} == {
+        "admin-path/admin-path": {Met.HTTP_403},
+        "zero-trust/admin-path": {Met.HTTP_403},
+        "zero-trust/method": {Met.HTTP_403},
+        "zero-trust/missing-header": {Met.HTTP_403},
+        "zero-trust/path-traversal": {Met.HTTP_403},
+        "zero-trust/encoded-traversal": {Met.HTTP_403},
+        "zero-trust/grpc-call": {Met.HTTP_403},
+        "zero-trust/refused-name": {Met.DNS_REFUSED},
+        "zero-trust/unlisted-name": {Met.SILENCE},
+        "zero-trust/address-without-lookup": {Met.SILENCE},
+        "zero-trust/database-from-frontend": {Met.SILENCE},
+        "zero-trust/database-from-outsider": {Met.SILENCE},
+        "zero-trust/default-deny": {Met.SILENCE},
+    }
+    assert all(control == {Met.ANSWERED} for _, control in told.values())
+    assert found(world) == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "drill", "words"),
+    [
+        (without("backend/http-l7-policy"), "admin-path", "no policy that Cilium accepts restricts the ingress of"),
+        (lambda text: text.replace('path: "/"}', 'path: "/.*"}'), "admin-path", "because backend/http-l7-policy ("),
+        (without("database/default-deny-all", "database/backend-to-database"), "database-from-frontend", "no policy"),
+        (lambda text: text.replace("{matchName: example.com}", "{matchPattern: '*'}"), "refused-name", "external-api"),
+        (
+            lambda text: text.replace("toFQDNs: [{matchName: api.github.com}", "toFQDNs: [{matchPattern: '**'}"),
+            "unlisted-name",
+            "because backend/external-api-policy (",
+        ),
+    ],
+    ids=["removed", "widened-path", "database-open", "widened-names", "widened-addresses"],
+)
+def test_a_policy_removed_or_widened_is_breached(
+    tmp_path: Path, edit: Callable[[str], str], drill: str, words: str
+) -> None:
+    breached = [each for each in found(edited(tmp_path, edit)) if each.rule == "playbook/would-be-breached"]
+    (message, *_) = [each.message for each in breached if f"the drill {drill} would be breached" in each.message]
+    assert words in message
+
+
+def test_the_line_that_allows_is_named(tmp_path: Path) -> None:
+    world = edited(tmp_path, lambda text: text.replace('path: "/"}', 'path: "/.*"}'))
+    text = (tmp_path / POLICIES).read_text().splitlines()
+    (finding, *_) = [each for each in found(world) if each.rule == "playbook/would-be-breached"]
+    line = int(finding.message.partition(f"{POLICIES}:")[2].partition(")")[0])
+    assert text[line - 1].lstrip("- ").startswith("fromEndpoints")
+    assert "app: frontend" in text[line - 1]
+
+
+def test_a_control_that_is_no_longer_allowed_is_told(tmp_path: Path) -> None:
+    world = edited(tmp_path, without("frontend/frontend-egress-to-backend"))
+    failing = [each for each in found(world) if each.rule == "playbook/control-would-fail"]
+    assert any("by the source's default deny (frontend/default-deny-all" in each.message for each in failing)
+    otherwise = [each for each in found(world) if each.rule == "playbook/denied-otherwise"]
+    assert any("packets are dropped, so the connection times out" in each.message for each in otherwise)
+
+
+LAB_SHOWS = {  # tests/e2e/test_lies_enforcement.py: enforcement of each drill as the lab's kernel and Envoy decide
+    "nothing-wrong": set(),
+    "own-403": {"playbook/would-be-breached"},
+    "mesh-403": {"playbook/would-be-breached"},
+    "half-guarded": {"playbook/would-be-breached"},
+    "unguarded": {"playbook/would-be-breached"},
+    "refused": {"playbook/would-be-breached"},
+    "over-blocking": {"playbook/control-would-fail"},
+    "cut-off": {"playbook/control-would-fail", "playbook/denied-otherwise"},
+    "cut-off-alone": {"playbook/denied-otherwise"},
+    "silence": set(),
+}
+
+
+def test_what_the_lab_shows_of_each_lie_is_predicted() -> None:
+    findings = found(read(LIES / "as-it-is.yaml", LIES / "manifests"))
+    told = {name: {each.rule for each in findings if _is_of(each, name)} for name in LAB_SHOWS}
+    assert told == LAB_SHOWS
+    (mislabelled,) = [each for each in findings if "is not what Pod clients/workload is" in each.message]
+    assert "tier=front" in mislabelled.message
+    (unguarded,) = [each for each in findings if "unguarded.bare" in each.message]
+    assert "Cilium refuses bare/deny-all" in unguarded.message
+
+
+def _is_of(finding: Finding, drill: str) -> bool:
+    return any(f"the drill {drill}{end}" in finding.message for end in (" ", ",", ":"))
+
+
+def test_without_policies_or_manifests_nothing_is_said() -> None:
+    assert found(read(*sorted(PLAYBOOKS.glob("*.yaml")))) == []
+    assert found(read(*sorted(PLAYBOOKS.glob("*.yaml")), PLAYBOOKS / "demo" / POLICIES)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "normal"),
+    [("/", "/"), ("/a/", "/a/"), ("//a//b", "/a/b"), ("/a/./b/../c", "/a/c"), ("/a/%2e%2e/b", "/b"), ("/../..", "/")],
+)
+def test_a_path_is_compared_as_envoy_normalises_it(path: str, normal: str) -> None:
+    assert normalised(path) == normal
