@@ -90,7 +90,12 @@ def _request(options: dict[str, Any]) -> LabRequest:
 @click.option("--lab", "in_lab", is_flag=True, help="On the embedded lab: the one that is up, else one of its own.")
 @_lab_options
 @click.option("--context", metavar="NAME", help="On the cluster of this kubeconfig context.")
-@click.option("--prometheus", metavar="URL", help="Prometheus of the cluster.")
+@click.option(
+    "--prometheus",
+    multiple=True,
+    metavar="URL",
+    help="Prometheus of the cluster. Repeatable, for the replicas of a highly available one.",
+)
 @click.option("--alertmanager", metavar="URL", help="Alertmanager of the cluster.")
 @click.option("--only", multiple=True, metavar="DRILL", help="Run only this drill. Repeatable.")
 @click.option(
@@ -186,7 +191,8 @@ def _target(options: dict[str, Any], say: Callable[[str], None], prepare: Callab
         prepare()
         from drills.engine.target import Addresses, connect
 
-        addresses = Addresses(options["prometheus"], options["alertmanager"], None)
+        first, *others = options["prometheus"]
+        addresses = Addresses(first, options["alertmanager"], None, tuple(others))
         yield connect("cluster", addresses, context=options["context"])
         return
     from drills.lab import client

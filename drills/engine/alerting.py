@@ -16,7 +16,7 @@ from alerts.life import Life
 from alerts.prometheus import LoadedRule, Prometheus
 from alerts.stopped import Stopped
 from drills.engine import flags, lives, preflight
-from drills.engine.detection import AlertFacts, Times, judge_alert, judge_quiet
+from drills.engine.detection import AlertFacts, Times, judge_alert, judge_quiet, merged
 from drills.engine.result import Alert, Collateral, Enforcement, Quiet
 from drills.engine.seen import Expected, FaultSeen, Seen
 from drills.engine.verdict import ENOUGH
@@ -33,9 +33,38 @@ class Period:
     time_lapse: float
     aborted: str | None
 
+    def of_replica(self, number: int) -> Period:
+        """The same as one replica of Prometheus saw it; 0 is the first."""
+        return replace(self, snapshots=tuple(one.each()[number] for one in self.snapshots))
+
 
 def judge(one: Expected, seen: Seen, enforcement: Enforcement, sources: Sources, period: Period) -> Alert:
-    """The verdict on an expected alert."""
+    """The verdict on an expected alert, by all replicas of Prometheus together."""
+    found = [
+        _by_replica(_at_replica(one, number), seen, enforcement, each, period.of_replica(number))
+        for number, each in enumerate(sources.each())
+    ]
+    if len(found) > 1:
+        found = [_signed(facts, each.prometheus.url) for facts, each in zip(found, sources.each(), strict=True)]
+    return judge_alert(merged(found))
+
+
+def _at_replica(one: Expected, number: int) -> Expected:
+    """The targets that were known before the attack are the first replica's: another may call them otherwise."""
+    return one if number == 0 else replace(one, sources=lives.NOTHING)
+
+
+def _signed(facts: AlertFacts, url: str) -> AlertFacts:
+    """Its doubts with the replica that they come from."""
+    unjudged, resolution = facts.unjudged, facts.resolution_unjudged
+    return replace(
+        facts,
+        unjudged=None if unjudged is None else f"{url}: {unjudged}",
+        resolution_unjudged=None if resolution is None else f"{url}: {resolution}",
+    )
+
+
+def _by_replica(one: Expected, seen: Seen, enforcement: Enforcement, sources: Sources, period: Period) -> AlertFacts:
     facts = AlertFacts(
         name=one.wanted.name,
         within=one.spec.within,
@@ -51,13 +80,13 @@ def judge(one: Expected, seen: Seen, enforcement: Enforcement, sources: Sources,
         expects_notice=sources.receiver is not None,
     )
     if seen.attack_began is None or not seen.attacked:
-        return judge_alert(facts)
+        return facts
     try:
-        return judge_alert(_lived(facts, one, seen, sources, period))
+        return _lived(facts, one, seen, sources, period)
     except WorldError as error:
         found = faults(period.snapshots, _inputs(one, None, period))
         known = (facts.unjudged,) if facts.unjudged else ()
-        return judge_alert(replace(facts, unjudged="; ".join((*known, *(found or (str(error),))))))
+        return replace(facts, unjudged="; ".join((*known, *(found or (str(error),)))))
 
 
 def _unjudged(seen: Seen, enforcement: Enforcement, period: Period) -> str | None:
@@ -214,19 +243,32 @@ def judge_quietness(one: Expected, seen: Seen, sources: Sources, period: Period)
     if not seen.attacked or seen.attack_began is None:
         lack = f"no attack was made: {seen.lack or 'it was stopped before'}"
         return judge_quiet(one.wanted.name, _before(one, seen), lack)
+    found = [
+        _quietness_by_replica(_at_replica(one, number), seen.attack_began, each, period.of_replica(number))
+        for number, each in enumerate(sources.each())
+    ]
+    noise = next((noise for noise, _ in found if noise is not None), None)
+    lacks = dict.fromkeys(lack for _, some in found for lack in some)
+    return judge_quiet(one.wanted.name, _before(one, seen) or noise, "; ".join(lacks) or None)
+
+
+def _quietness_by_replica(
+    one: Expected, began: float, sources: Sources, period: Period
+) -> tuple[str | None, list[str]]:
+    """When it fired, and why that it did not proves nothing."""
     try:
         inputs = _inputs(one, sources.prometheus, period)
-        noise = _noise(one, one.rule, seen.attack_began, sources.prometheus, period)
+        noise = _noise(one, one.rule, began, sources.prometheus, period)
     except WorldError:
         inputs, noise = _inputs(one, None, period), None
     lacks = list(faults(period.snapshots, inputs))
-    if (error := lives.rule_error(period.snapshots, one.wanted, one.behind, seen.attack_began)) is not None:
+    if (error := lives.rule_error(period.snapshots, one.wanted, one.behind, began)) is not None:
         lacks.append(error)
-    elif (missing := _quiet_lack(one, seen.attack_began, sources.prometheus)) is not None:
+    elif (missing := _quiet_lack(one, began, sources.prometheus)) is not None:
         lacks.append(missing)
     if noise is None and period.snapshots and period.snapshots[-1].active(one.wanted.name, {}):
         lacks.append(f"{one.wanted.name} is pending still, and may fire yet")
-    return judge_quiet(one.wanted.name, _before(one, seen) or noise, "; ".join(lacks) or None)
+    return noise, lacks
 
 
 def _quiet_lack(one: Expected, began: float, prometheus: Prometheus) -> str | None:

@@ -27,6 +27,7 @@ class Addresses:
     prometheus: str
     alertmanager: str | None
     receiver: str | None
+    replicas: tuple[str, ...] = ()  # the others of a highly available Prometheus
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Target:
             prometheus=Prometheus(where.prometheus, timeout=timeout),
             alertmanager=None if where.alertmanager is None else Alertmanager(where.alertmanager, timeout=timeout),
             receiver=None if where.receiver is None else Receiver(where.receiver, timeout=timeout),
+            replicas=tuple(Prometheus(one, timeout=timeout) for one in where.replicas),
         )
 
 
@@ -69,7 +71,8 @@ def connect(
     namespace, name, key = CLOCK
     data = cluster.config_map(namespace, name) or {}
     target = Target(kind, cluster.name, cluster, addresses, _scale(data.get(key, "1")))
-    target.sources().prometheus.buildinfo()
+    for sources in target.sources().each():
+        sources.prometheus.buildinfo()
     return target
 
 
