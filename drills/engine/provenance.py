@@ -152,7 +152,7 @@ def _rules(target: Target, watch: Watch, runs: Sequence[DrillRun]) -> list[RuleI
     named = [one for run in runs for one in (*run.expected, *run.quiet)]
     names = {one.wanted.name for one in named}
     try:
-        originals = target.cluster.rule_expressions()
+        originals = target.cluster.written_rules().expressions
     except WorldError:
         originals = {}
     records = dict.fromkeys(record for one in named for record in one.behind)
