@@ -17,6 +17,7 @@ from alerts.prometheus import LoadedRule, Prometheus
 from alerts.stopped import Stopped
 from drills.engine import flags, lives, preflight
 from drills.engine.detection import AlertFacts, Times, judge_alert, judge_quiet, merged
+from drills.engine.lives import Down
 from drills.engine.result import Alert, Collateral, Enforcement, Quiet
 from drills.engine.seen import Expected, FaultSeen, Seen
 from drills.engine.verdict import ENOUGH
@@ -133,7 +134,7 @@ def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, perio
         times, found = lives.times(prometheus, one.rule, one.wanted, period.snapshots, began)
     facts = replace(facts, times=times, active_before=facts.active_before or found.active_before)
     inputs = _inputs(one, prometheus, period)
-    facts = _with_faults(facts, inputs, period)
+    facts = _with_faults(facts, inputs, period, _failed_scrapes(prometheus, inputs, period, until))
     if facts.unjudged is not None or facts.active_before:
         return facts
     if one.rule is not None:
@@ -161,16 +162,23 @@ def _reloaded(snapshots: Sequence[Snapshot]) -> str | None:
     return "Prometheus loaded its configuration again during the drill" if len(loaded) > 1 else None
 
 
-def _with_faults(facts: AlertFacts, inputs: Inputs, period: Period) -> AlertFacts:
+def _failed_scrapes(prometheus: Prometheus, inputs: Inputs, period: Period, until: float) -> tuple[Down, ...]:
+    if not period.snapshots:
+        return ()
+    return lives.failed_scrapes(prometheus, inputs.sources, period.snapshots[0].at, until)
+
+
+def _with_faults(facts: AlertFacts, inputs: Inputs, period: Period, down: Sequence[Down]) -> AlertFacts:
     """What went wrong until the alert was told makes it unjudged; what went wrong later, only its resolution."""
-    found = faults(period.snapshots, inputs)
+    found = faults(period.snapshots, inputs, [one.instance for one in down])
     if found and facts.unjudged is not None:
         return replace(facts, unjudged="; ".join((facts.unjudged, *found)))
     told = facts.times.notified if facts.expects_notice else facts.times.firing
     if not found:
         return facts
     if told is not None:
-        early = faults(tuple(one for one in period.snapshots if one.at <= told), inputs)
+        before = [one.instance for one in down if one.at <= told]
+        early = faults(tuple(one for one in period.snapshots if one.at <= told), inputs, before)
         if not early:
             return replace(facts, resolution_unjudged="; ".join(found))
         found = early
@@ -259,9 +267,10 @@ def _quietness_by_replica(
     try:
         inputs = _inputs(one, sources.prometheus, period)
         noise = _noise(one, one.rule, began, sources.prometheus, period)
+        down = _failed_scrapes(sources.prometheus, inputs, period, sources.prometheus.now())
     except WorldError:
-        inputs, noise = _inputs(one, None, period), None
-    lacks = list(faults(period.snapshots, inputs))
+        inputs, noise, down = _inputs(one, None, period), None, ()
+    lacks = list(faults(period.snapshots, inputs, [each.instance for each in down]))
     if (error := lives.rule_error(period.snapshots, one.wanted, one.behind, began)) is not None:
         lacks.append(error)
     elif (missing := _quiet_lack(one, began, sources.prometheus)) is not None:

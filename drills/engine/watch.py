@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -250,14 +250,14 @@ class Inputs:
         return max(1.0, PATIENCE_EVALUATIONS * self.interval)
 
 
-def faults(snapshots: tuple[Snapshot, ...], inputs: Inputs) -> tuple[str, ...]:
-    """Every reason why a period's alert cannot be judged."""
+def faults(snapshots: tuple[Snapshot, ...], inputs: Inputs, failed: Iterable[Instance] = ()) -> tuple[str, ...]:
+    """Every reason why a period's alert cannot be judged; ``failed``: targets of which a scrape did, polled or not."""
     answered = [one for one in snapshots if "prometheus" not in one.problems]
     found = [*_silences(snapshots, inputs.patience), *_clock(answered, inputs.interval)]
     starts = {one.process.start_time for one in answered if one.process is not None}
     if len(starts) > 1:
         found.append("Prometheus restarted during the drill")
-    down = sorted(f"{job} {instance}" for job, instance in _down(answered, inputs))
+    down = sorted(f"{job} {instance}" for job, instance in _down(answered, inputs) | {*failed})
     if down:
         found.append(f"scrape target down during the drill: {', '.join(down)}")
     found += _changes(answered, inputs)
