@@ -82,9 +82,11 @@ def _watched_by(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option(
             "--prometheus",
+            multiple=True,
             metavar="URL",
             help="Prometheus of the cluster: a URL, or service:NAMESPACE/[https:]NAME:PORT[/PATH], a Service of the "
-            "cluster through the API server's proxy, with the API's own credentials.",
+            "cluster through the API server's proxy, with the API's own credentials. Repeatable, for the replicas of a "
+            "highly available one.",
         ),
         click.option("--alertmanager", metavar="URL", help="Alertmanager of the cluster, in the same way."),
         click.option(
@@ -253,12 +255,14 @@ def _target(options: dict[str, Any], say: Callable[[str], None], prepare: Callab
         prepare()
         from drills.engine.target import Addresses, connect
 
+        first, *others = options["prometheus"]
         addresses = Addresses(
-            options["prometheus"],
+            first,
             options["alertmanager"],
             None,
             _http_config(options["prometheus_http_config"]),
             _http_config(options["alertmanager_http_config"]),
+            tuple(others),
         )
         yield connect("cluster", addresses, context=options["context"], in_cluster=not options["context"])
         return
@@ -311,7 +315,8 @@ def _world(options: dict[str, Any]) -> Iterator[World | None]:
     if options["in_lab"] or options["prometheus"]:
         _one_target(options)
         with _target(options, _log, lambda: None) as target:
-            addresses = tuple(filter(None, (target.addresses.prometheus, target.addresses.alertmanager)))
+            at = target.addresses
+            addresses = tuple(filter(None, (at.prometheus, *at.replicas, at.alertmanager)))
             yield World(target.name, target.cluster, target.sources().prometheus, target.time_lapse, addresses)
     elif options["context"]:
         cluster = Cluster.connect(context=options["context"])

@@ -16,7 +16,8 @@ from alerts.life import Life
 from alerts.prometheus import ActiveAlert, LoadedRule, Prometheus
 from alerts.stopped import Stopped
 from drills.engine import flags, lives, preflight
-from drills.engine.detection import AlertFacts, Times, judge_alert, judge_quiet
+from drills.engine.detection import AlertFacts, Times, judge_alert, judge_quiet, merged
+from drills.engine.lives import Down
 from drills.engine.result import Alert, Collateral, Enforcement, Quiet
 from drills.engine.seen import Expected, FaultSeen, Seen
 from drills.engine.verdict import ENOUGH
@@ -36,9 +37,38 @@ class Period:
     aborted: str | None
     foreign: Callable[[ActiveAlert, LoadedRule], bool] = field(default=lambda *_: False)  # another drill's alert
 
+    def of_replica(self, number: int) -> Period:
+        """The same as one replica of Prometheus saw it; 0 is the first."""
+        return replace(self, snapshots=tuple(one.each()[number] for one in self.snapshots))
+
 
 def judge(one: Expected, seen: Seen, enforcement: Enforcement, sources: Sources, period: Period) -> Alert:
-    """The verdict on an expected alert."""
+    """The verdict on an expected alert, by all replicas of Prometheus together."""
+    found = [
+        _by_replica(_at_replica(one, number), seen, enforcement, each, period.of_replica(number))
+        for number, each in enumerate(sources.each())
+    ]
+    if len(found) > 1:
+        found = [_signed(facts, each.prometheus.url) for facts, each in zip(found, sources.each(), strict=True)]
+    return judge_alert(merged(found))
+
+
+def _at_replica(one: Expected, number: int) -> Expected:
+    """The targets that were known before the attack are the first replica's: another may call them otherwise."""
+    return one if number == 0 else replace(one, sources=lives.NOTHING)
+
+
+def _signed(facts: AlertFacts, url: str) -> AlertFacts:
+    """Its doubts with the replica that they come from."""
+    unjudged, resolution = facts.unjudged, facts.resolution_unjudged
+    return replace(
+        facts,
+        unjudged=None if unjudged is None else f"{url}: {unjudged}",
+        resolution_unjudged=None if resolution is None else f"{url}: {resolution}",
+    )
+
+
+def _by_replica(one: Expected, seen: Seen, enforcement: Enforcement, sources: Sources, period: Period) -> AlertFacts:
     facts = AlertFacts(
         name=one.wanted.name,
         within=one.spec.within,
@@ -54,13 +84,13 @@ def judge(one: Expected, seen: Seen, enforcement: Enforcement, sources: Sources,
         expects_notice=sources.receiver is not None,
     )
     if seen.attack_began is None or not seen.attacked:
-        return judge_alert(facts)
+        return facts
     try:
-        return judge_alert(_lived(facts, one, seen, sources, period))
+        return _lived(facts, one, seen, sources, period)
     except WorldError as error:
         found = faults(period.snapshots, _inputs(one, None, period))
         known = (facts.unjudged,) if facts.unjudged else ()
-        return judge_alert(replace(facts, unjudged="; ".join((*known, *(found or (str(error),))))))
+        return replace(facts, unjudged="; ".join((*known, *(found or (str(error),)))))
 
 
 def _unjudged(seen: Seen, enforcement: Enforcement, period: Period) -> str | None:
@@ -113,7 +143,7 @@ def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, perio
         times, found = lives.times(prometheus, one.rule, one.wanted, period.snapshots, began)
     facts = replace(facts, times=times, active_before=facts.active_before or found.active_before)
     inputs = _inputs(one, prometheus, period)
-    facts = _with_faults(facts, inputs, period)
+    facts = _with_faults(facts, inputs, period, _failed_scrapes(prometheus, inputs, period, until))
     if facts.unjudged is not None or facts.active_before:
         return facts
     if one.rule is not None:
@@ -151,16 +181,23 @@ def _reloaded(snapshots: Sequence[Snapshot]) -> str | None:
     return "Prometheus loaded its configuration again during the drill" if len(loaded) > 1 else None
 
 
-def _with_faults(facts: AlertFacts, inputs: Inputs, period: Period) -> AlertFacts:
+def _failed_scrapes(prometheus: Prometheus, inputs: Inputs, period: Period, until: float) -> tuple[Down, ...]:
+    if not period.snapshots:
+        return ()
+    return lives.failed_scrapes(prometheus, inputs.sources, period.snapshots[0].at, until)
+
+
+def _with_faults(facts: AlertFacts, inputs: Inputs, period: Period, down: Sequence[Down]) -> AlertFacts:
     """What went wrong until the alert was told makes it unjudged; what went wrong later, only its resolution."""
-    found = faults(period.snapshots, inputs)
+    found = faults(period.snapshots, inputs, [one.instance for one in down])
     if found and facts.unjudged is not None:
         return replace(facts, unjudged="; ".join((facts.unjudged, *found)))
     told = facts.times.notified if facts.expects_notice else facts.times.firing
     if not found:
         return facts
     if told is not None:
-        early = faults(tuple(one for one in period.snapshots if one.at <= told), inputs)
+        before = [one.instance for one in down if one.at <= told]
+        early = faults(tuple(one for one in period.snapshots if one.at <= told), inputs, before)
         if not early:
             return replace(facts, resolution_unjudged="; ".join(found))
         found = early
@@ -233,20 +270,34 @@ def judge_quietness(one: Expected, seen: Seen, sources: Sources, period: Period)
     if not seen.attacked or seen.attack_began is None:
         lack = f"no attack was made: {seen.lack or 'it was stopped before'}"
         return judge_quiet(one.wanted.name, _before(one, seen), lack)
+    found = [
+        _quietness_by_replica(_at_replica(one, number), seen.attack_began, each, period.of_replica(number))
+        for number, each in enumerate(sources.each())
+    ]
+    noise = next((noise for noise, _ in found if noise is not None), None)
+    lacks = dict.fromkeys(lack for _, some in found for lack in some)
+    return judge_quiet(one.wanted.name, _before(one, seen) or noise, "; ".join(lacks) or None)
+
+
+def _quietness_by_replica(
+    one: Expected, began: float, sources: Sources, period: Period
+) -> tuple[str | None, list[str]]:
+    """When it fired, and why that it did not proves nothing."""
     unread: list[str] = []
     try:
         inputs = _inputs(one, sources.prometheus, period)
-        noise = _noise(one, one.rule, seen.attack_began, sources.prometheus, period)
+        noise = _noise(one, one.rule, began, sources.prometheus, period)
+        down = _failed_scrapes(sources.prometheus, inputs, period, sources.prometheus.now())
     except WorldError as error:
-        inputs, noise, unread = _inputs(one, None, period), None, [str(error)]
-    lacks = list(faults(period.snapshots, inputs)) or unread
-    if (broken := lives.rule_error(period.snapshots, one.wanted, one.behind, seen.attack_began)) is not None:
+        inputs, noise, down, unread = _inputs(one, None, period), None, (), [str(error)]
+    lacks = list(faults(period.snapshots, inputs, [each.instance for each in down])) or unread
+    if (broken := lives.rule_error(period.snapshots, one.wanted, one.behind, began)) is not None:
         lacks.append(broken)
-    elif (missing := _quiet_lack(one, seen.attack_began, sources.prometheus)) is not None:
+    elif (missing := _quiet_lack(one, began, sources.prometheus)) is not None:
         lacks.append(missing)
     if noise is None and period.snapshots and period.snapshots[-1].active(one.wanted.name, {}):
         lacks.append(f"{one.wanted.name} is pending still, and may fire yet")
-    return judge_quiet(one.wanted.name, _before(one, seen) or noise, "; ".join(lacks) or None)
+    return noise, lacks
 
 
 def _quiet_lack(one: Expected, began: float, prometheus: Prometheus) -> str | None:

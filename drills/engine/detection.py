@@ -6,7 +6,8 @@ What is judged comes from Prometheus's samples (pending, firing, resolved), Aler
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from alerts.stopped import Stopped
@@ -50,6 +51,28 @@ class AlertFacts:
     resolution_unjudged: str | None = None
     gaps: str | None = None
     flags: tuple[Flag, ...] = field(default_factory=tuple)
+
+
+def merged(found: Sequence[AlertFacts]) -> AlertFacts:
+    """What the replicas of one Prometheus say together: it fired when the first did, it is resolved when none has it.
+
+    A replica that cannot be judged may have fired, so nothing is missed beside it; and may still have the alert, so
+    nothing is resolved beside it. One replica alone is what it is.
+    """
+    before = any(one.active_before for one in found)
+    lacks = [one.unjudged for one in found if one.unjudged is not None]
+    fired = [one for one in found if one.unjudged is None and one.times.firing is not None]
+    if not fired:
+        return replace(found[0], active_before=before, unjudged="; ".join(dict.fromkeys(lacks)) or None)
+    first = min(fired, key=lambda one: one.times.firing or 0.0)
+    ends = [one.times.resolved for one in fired]
+    open_still = [*lacks, *(one.resolution_unjudged for one in fired if one.resolution_unjudged is not None)]
+    return replace(
+        first,
+        times=replace(first.times, resolved=None if None in ends else max(end for end in ends if end is not None)),
+        active_before=before,
+        resolution_unjudged="; ".join(dict.fromkeys(open_still)) or None,
+    )
 
 
 def judge_alert(facts: AlertFacts) -> Alert:

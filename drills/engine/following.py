@@ -6,7 +6,7 @@ All of it by the poll, and therefore a hint: verdicts take their times from Prom
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from alerts import bounds
 from alerts.life import GAP
@@ -20,6 +20,7 @@ from drills.engine.seen import Expected
 from drills.engine.target import Target
 from drills.engine.watch import Inputs, Snapshot, Sources, Watch
 from drills.errors import WorldError
+from drills.kube.objects import WrittenRules
 from drills.playbook import AlertExpectation, Drill
 
 Moved = Callable[[str, Stage], None]
@@ -50,6 +51,8 @@ class Following:
     def know_rules(self) -> None:
         """Find the rule of every alert that the playbook names, and refuse times that could not work."""
         groups, written = self._sources.prometheus.rules(), self._written()
+        for name in [*(spec.name for spec in self._drill.expect.alerts), *self._drill.expect.quiet]:
+            preflight.check_scaled(self._drill, name, groups, written.refused, self._target.time_lapse)
         scrape_ms = self._sources.prometheus.config().scrape_interval_ms
         expected, quiet = [], []
         for spec in self._drill.expect.alerts:
@@ -61,14 +64,14 @@ class Following:
             spec = AlertExpectation.model_construct(name=name, labels={}, within=0.0)
             quiet.append(self._expect(spec, Wanted(name, {}), groups, scrape_ms))
         for one in expected:
-            one.written = None if one.rule is None else written.get((one.rule.name, one.rule.group))
+            one.written = None if one.rule is None else written.expressions.get((one.rule.name, one.rule.group))
         self.expected, self.quiet = expected, quiet  # all or nothing: a half-known drill would be half judged
 
-    def _written(self) -> Mapping[tuple[str, str], str]:
+    def _written(self) -> WrittenRules:
         try:
-            return self._target.cluster.rule_expressions()
+            return self._target.cluster.written_rules()
         except WorldError:
-            return {}  # a Prometheus whose rules are not in this cluster: they are shown as it has them
+            return WrittenRules()  # a Prometheus whose rules are not in this cluster: they are shown as it has them
 
     def _expect(self, spec: AlertExpectation, wanted: Wanted, groups: Sequence[RuleGroup], scrape_ms: int) -> Expected:
         rules = [rule for group in groups for rule in group.rules]

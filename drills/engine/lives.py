@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from alerts import life
 from alerts.inputs import starved
-from alerts.prometheus import LoadedRecord, LoadedRule, Prometheus
+from alerts.prometheus import LoadedRecord, LoadedRule, Prometheus, Series
 from alerts.promql import PromqlError
 from alerts.receiver import Notification
 from alerts.recorded import leaves
@@ -150,6 +150,35 @@ def sources_since(
         found |= {(one.labels.get("job", ""), one.labels["instance"]) for one in samples if "instance" in one.labels}
         blind = blind or not samples
     return frozenset(found), blind
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """A scrape that failed: when, and of which target."""
+
+    at: float
+    instance: Instance
+
+
+def failed_scrapes(
+    prometheus: Prometheus, sources: frozenset[Instance], since: float, until: float
+) -> tuple[Down, ...]:
+    """Scrapes of these targets that failed between two times, by Prometheus's own samples: one is over before the next
+    poll, and may have made or unmade an alert. WorldError if it cannot be asked.
+    """
+    return downs(prometheus.samples("up", until, until - since), sources)
+
+
+def downs(up: Sequence[Series], sources: frozenset[Instance]) -> tuple[Down, ...]:
+    """See `failed_scrapes`; ``up`` are raw samples."""
+    found = (
+        Down(moment, instance)
+        for series in up
+        if (instance := (series.labels.get("job", ""), series.labels.get("instance", ""))) in sources
+        for moment, value in series.points
+        if value != 1
+    )
+    return tuple(sorted(found, key=lambda one: one.at))
 
 
 def delivery_allowance(sources: Sources, wanted: Wanted, rule: LoadedRule | None) -> float | None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from alerts import bounds
 from alerts.bounds import Timing
-from alerts.prometheus import LoadedRecord, LoadedRule
+from alerts.prometheus import LoadedRecord, LoadedRule, RuleGroup
 from alerts.promql import PromqlError
-from alerts.recorded import behind, looks_back
+from alerts.recorded import behind, leaves, looks_back
 from alerts.rule import rule_of_loaded
 from drills.engine.feasible import Watched, target_outside_guards, too_early, too_short
 from drills.engine.result import BoundSeconds
@@ -126,6 +126,33 @@ def waits(rules: Sequence[Watched]) -> Waits:
         settle=max((bounds.baseline_wait([one.rule], one.timing) for one in rules), default=0.0),
         still=max((bounds.hold_still([one.rule], one.timing) for one in rules), default=0.0),
     )
+
+
+def check_scaled(
+    drill: Drill, name: str, groups: Sequence[RuleGroup], refused: Mapping[str, str], time_lapse: float
+) -> None:
+    """InputError for an alert whose rule, or a recording rule that it reads, was left out because it cannot be scaled.
+
+    ``refused`` are the reasons by the rules' names. Without it the alert would be missed for what the clock does.
+    """
+    loaded = [rule for group in groups for rule in group.rules if rule.name == name]
+    gone = [name] if not loaded else [metric for rule in loaded for metric in _read(rule, groups)]
+    for one in gone:
+        if one in refused:
+            which = f"the rule of {name}" if one == name else f"the recording rule {one}, which {name} reads,"
+            raise InputError(
+                f"The drill {drill.name}: {which} cannot run in time-lapse {time_lapse:g}: {refused[one]}. Use "
+                "--real-time, or leave the drill out with --only."
+            )
+
+
+def _read(rule: LoadedRule, groups: Sequence[RuleGroup]) -> list[str]:
+    """The metrics that a rule reads, directly or by recording rules; none where only Prometheus itself can read it."""
+    try:
+        found = leaves(rule.query, [record for group in groups for record in group.records])
+    except PromqlError:
+        return []
+    return [selector.metric for selector in found if selector.metric is not None]
 
 
 def check_times(drill: Drill, expected: AlertExpectation, one: Watched, time_lapse: float) -> None:

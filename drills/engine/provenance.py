@@ -17,7 +17,7 @@ from pathlib import Path
 
 from alerts.alertmanager import Alertmanager
 from alerts.prometheus import Prometheus
-from drills.engine import unjudged, versions
+from drills.engine import feasible, unjudged, versions
 from drills.engine.drill import DrillRun
 from drills.engine.journal import Journal
 from drills.engine.result import (
@@ -107,7 +107,7 @@ def _ask(questions: Iterable[tuple[str, Callable[[], str]]]) -> dict[str, str]:
 
 def _replicas(target: Target, sources: Sources) -> list[ReplicaInput]:
     """Who was asked about alerts, and which process answered; one that no longer does has neither version nor start."""
-    found = [_prometheus(sources.prometheus)]
+    found = [_prometheus(each.prometheus) for each in sources.each()]
     if sources.alertmanager is not None:
         found.append(_alertmanager(sources.alertmanager))
     if target.addresses.receiver is not None:
@@ -150,7 +150,7 @@ def _rules(target: Target, watch: Watch, runs: Sequence[DrillRun]) -> list[RuleI
     named = [one for run in runs for one in (*run.expected, *run.quiet)]
     names = {one.wanted.name for one in named}
     try:
-        originals = target.cluster.rule_expressions()
+        originals = target.cluster.written_rules().expressions
     except WorldError:
         originals = {}
     records = dict.fromkeys(record for one in named for record in one.behind)
@@ -224,8 +224,12 @@ def _user() -> str:
 def _processes(watch: Watch, seen: Sequence[Seen]) -> dict[str, list[datetime]]:
     """When Prometheus and the agents started, as seen at any time of the run."""
     began = min((one.started for one in seen), default=0.0)
-    starts = {one.process.start_time for one in watch.between(began, time.time()) if one.process is not None}
-    found = {"prometheus": starts}
+    found: dict[str, set[float]] = {"prometheus": set()}
+    for snapshot in watch.between(began, time.time()):
+        for number, replica in enumerate(snapshot.each(), 1):
+            if replica.process is not None:
+                name = "prometheus" if number == 1 else f"prometheus {number}"
+                found.setdefault(name, set()).add(replica.process.start_time)
     for one in seen:
         for reading in (one.counter_before, one.counter_after):
             for instance, start in reading.starts if reading is not None else ():

@@ -38,14 +38,15 @@ class Addresses:
     receiver: str | None
     prometheus_http: HttpConfig = field(default_factory=HttpConfig)
     alertmanager_http: HttpConfig = field(default_factory=HttpConfig)
+    replicas: tuple[str, ...] = ()  # the others of a highly available Prometheus
 
     def check(self) -> None:
         """InputError for what is no address, and for credentials that could not arrive."""
-        both = (
-            ("--prometheus", self.prometheus, self.prometheus_http),
+        every = (
+            *(("--prometheus", address, self.prometheus_http) for address in (self.prometheus, *self.replicas)),
             ("--alertmanager", self.alertmanager, self.alertmanager_http),
         )
-        for option, address, http in both:
+        for option, address, http in every:
             if address is None:
                 continue
             if not address.startswith(PREFIX):
@@ -89,14 +90,17 @@ class Target:
 
     def _sources(self, timeout: float, budget: Budget) -> Sources:
         at = self.addresses
-        prometheus = Prometheus(self._reach(at.prometheus, at.prometheus_http), timeout=timeout, budget=budget)
+        first, *others = (
+            Prometheus(self._reach(one, at.prometheus_http), timeout=timeout, budget=budget)
+            for one in (at.prometheus, *at.replicas)
+        )
         alertmanager, receiver = None, None
         if at.alertmanager is not None:
             reach = self._reach(at.alertmanager, at.alertmanager_http)
             alertmanager = Alertmanager(reach, timeout=timeout, budget=budget)
         if at.receiver is not None:
             receiver = Receiver(at.receiver, timeout=timeout, budget=budget)
-        return Sources(prometheus, alertmanager, receiver)
+        return Sources(first, alertmanager, receiver, tuple(others))
 
     def _reach(self, address: str, http: HttpConfig) -> Reach:
         if address.startswith(PREFIX):
@@ -122,7 +126,8 @@ def connect(
     data = cluster.config_map(namespace, name) or {}
     scale, capacity = _scale(data.get(key, "1")), _capacity(data.get(CAPACITY))
     target = Target(kind, cluster.name, cluster, addresses, scale, capacity)
-    target.sources().prometheus.buildinfo()
+    for sources in target.sources().each():
+        sources.prometheus.buildinfo()
     return target
 
 

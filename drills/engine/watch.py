@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from alerts.alertmanager import Alertmanager, Deliveries, ManagedAlert
@@ -29,11 +29,16 @@ Instance = tuple[str, str]  # job, instance
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where alerts are read from; one set per thread."""
+    """Where alerts are read from; one set per thread. ``replicas`` are the others of a highly available Prometheus."""
 
     prometheus: Prometheus
     alertmanager: Alertmanager | None
     receiver: Receiver | None
+    replicas: tuple[Prometheus, ...] = ()
+
+    def each(self) -> tuple[Sources, ...]:
+        """One set for every replica, the first of them this one's own."""
+        return tuple(replace(self, prometheus=one, replicas=()) for one in (self.prometheus, *self.replicas))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,9 @@ class ClockReading:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one poll saw. ``problems`` names each source that did not answer, with its sentence."""
+    """What one poll saw. ``problems`` names each source that did not answer, with its sentence; ``others`` is what the
+    replicas of Prometheus said.
+    """
 
     at: float
     rules: tuple[LoadedRule, ...] = ()
@@ -64,11 +71,26 @@ class Snapshot:
     notifications: tuple[Notification, ...] = ()
     aborting: tuple[str, ...] = ()
     problems: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[Snapshot, ...] = ()
 
     @property
     def answered(self) -> bool:
-        """Whether Prometheus did: without it, an alert that is not seen may be there all the same."""
-        return "prometheus" not in self.problems
+        """Whether every Prometheus did: without it, an alert that is not seen may be there all the same."""
+        return "prometheus" not in self.problems and all(one.answered for one in self.others)
+
+    def each(self) -> tuple[Snapshot, ...]:
+        """One snapshot for every replica, the first that of Prometheus's own; Alertmanager's words are the same."""
+        others = (
+            replace(
+                one,
+                managed=self.managed,
+                deliveries=self.deliveries,
+                notifications=self.notifications,
+                aborting=self.aborting,
+            )
+            for one in self.others
+        )
+        return (replace(self, others=()), *others)
 
     @property
     def unknown(self) -> str | None:
@@ -80,8 +102,8 @@ class Snapshot:
         return tuple(rule for rule in self.rules if rule.name == name)
 
     def active(self, name: str, labels: Mapping[str, str]) -> tuple[ActiveAlert, ...]:
-        """Pending and firing alerts of a name that carry the labels."""
-        found = (alert for rule in self.rules_named(name) for alert in rule.alerts)
+        """Pending and firing alerts of a name that carry the labels, at any replica."""
+        found = (alert for one in (self, *self.others) for rule in one.rules_named(name) for alert in rule.alerts)
         return tuple(alert for alert in found if carries(alert.labels, labels))
 
     def managed_alerts(self, name: str, labels: Mapping[str, str]) -> tuple[ManagedAlert, ...]:
@@ -89,8 +111,8 @@ class Snapshot:
         return tuple(one for one in self.managed if one.name == name and carries(one.labels, labels))
 
     def everything_active(self) -> tuple[ActiveAlert, ...]:
-        """All pending and firing alerts of all rules."""
-        return tuple(alert for rule in self.rules for alert in rule.alerts)
+        """All pending and firing alerts of all rules, at any replica."""
+        return tuple(alert for one in (self, *self.others) for rule in one.rules for alert in rule.alerts)
 
 
 def carries(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
@@ -165,24 +187,41 @@ class Watch:
             self._stop.wait(max(0.0, POLL_SECONDS - (time.monotonic() - began)))
 
 
-def take(sources: Sources, abort_when: tuple[str, ...] = ()) -> Snapshot:
-    """Ask every source once; a source that does not answer becomes a problem of the snapshot, not an exception."""
-    problems: dict[str, str] = {}
+class _Asking:
+    """Asks on, whoever does not answer: that becomes a problem with a name, and is not asked again."""
 
-    def ask(name: str, question: Callable[[], T], otherwise: T) -> T:
-        if name in problems:
+    def __init__(self) -> None:
+        self.problems: dict[str, str] = {}
+
+    def __call__(self, name: str, question: Callable[[], T], otherwise: T) -> T:
+        if name in self.problems:
             return otherwise
         try:
             return question()
         except WorldError as error:
-            problems[name] = str(error)
+            self.problems[name] = str(error)
             return otherwise
 
+
+def take(sources: Sources, abort_when: tuple[str, ...] = ()) -> Snapshot:
+    """Ask every source once; a source that does not answer becomes a problem of the snapshot, not an exception."""
+    ask = _Asking()
     prometheus, alertmanager, receiver = sources.prometheus, sources.alertmanager, sources.receiver
-    at = time.time()
     none_managed: tuple[ManagedAlert, ...] = ()
     none_notified: tuple[Notification, ...] = ()
     none_delivered: tuple[Deliveries, ...] = ()
+    return replace(
+        _take_prometheus(prometheus, ask),
+        aborting=ask("guard", lambda: tuple(one for one in abort_when if prometheus.query(one)), ()),
+        managed=ask("alertmanager", alertmanager.alerts, none_managed) if alertmanager else (),
+        deliveries=ask("alertmanager", alertmanager.deliveries, none_delivered) if alertmanager else (),
+        notifications=ask("receiver", receiver.notifications, none_notified) if receiver else (),
+        others=tuple(_take_prometheus(one, _Asking()) for one in sources.replicas),
+    )
+
+
+def _take_prometheus(prometheus: Prometheus, ask: _Asking) -> Snapshot:
+    at = time.time()
     nothing_up: tuple[dict[Instance, bool], ClockReading | None] = ({}, None)
     no_groups: tuple[RuleGroup, ...] = ()
     groups = ask("prometheus", prometheus.rules, no_groups)
@@ -194,11 +233,7 @@ def take(sources: Sources, abort_when: tuple[str, ...] = ()) -> Snapshot:
         up=up,
         clock=clock,
         process=ask("prometheus", prometheus.runtimeinfo, None),
-        aborting=ask("guard", lambda: tuple(one for one in abort_when if prometheus.query(one)), ()),
-        managed=ask("alertmanager", alertmanager.alerts, none_managed) if alertmanager else (),
-        deliveries=ask("alertmanager", alertmanager.deliveries, none_delivered) if alertmanager else (),
-        notifications=ask("receiver", receiver.notifications, none_notified) if receiver else (),
-        problems=problems,
+        problems=ask.problems,
     )
 
 
@@ -230,14 +265,14 @@ class Inputs:
         return max(1.0, PATIENCE_EVALUATIONS * self.interval)
 
 
-def faults(snapshots: tuple[Snapshot, ...], inputs: Inputs) -> tuple[str, ...]:
-    """Every reason why a period's alert cannot be judged."""
+def faults(snapshots: tuple[Snapshot, ...], inputs: Inputs, failed: Iterable[Instance] = ()) -> tuple[str, ...]:
+    """Every reason why a period's alert cannot be judged; ``failed``: targets of which a scrape did, polled or not."""
     answered = [one for one in snapshots if "prometheus" not in one.problems]
     found = [*_silences(snapshots, inputs.patience), *_clock(answered, inputs.interval)]
     starts = {one.process.start_time for one in answered if one.process is not None}
     if len(starts) > 1:
         found.append("Prometheus restarted during the drill")
-    down = sorted(f"{job} {instance}" for job, instance in _down(answered, inputs))
+    down = sorted(f"{job} {instance}" for job, instance in _down(answered, inputs) | {*failed})
     if down:
         found.append(f"scrape target down during the drill: {', '.join(down)}")
     found += _changes(answered, inputs)

@@ -50,6 +50,16 @@ class Selecting:
         return self.publishes_not_ready and bool(self.selector) and self.selector.items() <= labels.items()
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenRules:
+    """Rules as their authors wrote them: expressions of alerting and recording rules by name and group, and why some
+    were left out for nothing but the target's clock, by name.
+    """
+
+    expressions: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
 class ObjectApi(Api):
     """Reading, without changing anything."""
 
@@ -125,19 +135,24 @@ class ObjectApi(Api):
             raise WorldError(f"There is no Secret {name} with the key {key}, which the playbook takes a password from.")
         return base64.b64decode(str(found["data"][key])).decode()
 
-    def rule_expressions(self) -> dict[tuple[str, str], str]:
-        """Expressions of alerting and recording rules by name and group, as the PrometheusRule objects have them; empty
-        without the CRD.
-        """
+    def written_rules(self) -> WrittenRules:
+        """The rules of all PrometheusRule objects; none without the CRD."""
         path = custom("monitoring.coreos.com", "v1", "prometheusrules")
         found = self.find("list PrometheusRules", "GET", path)
-        return {
+        expressions = {
             (name, group["name"]): str(rule["expr"])
             for item in (found or {"items": ()})["items"]
             for group in item.get("spec", {}).get("groups") or ()
             for rule in group.get("rules") or ()
             if (name := rule.get("alert") or rule.get("record")) and "expr" in rule
         }
+        refused = {
+            str(one["name"]): str(one["reason"])
+            for item in (found or {"items": ()})["items"]
+            for one in ((item.get("status") or {}).get("drills") or {}).get("refused") or ()
+            if one.get("byTimeLapse")
+        }
+        return WrittenRules(expressions, refused)
 
 
 def _backends(endpoints: Obj) -> tuple[Backend, ...]:

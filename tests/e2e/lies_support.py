@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from conftest import BIN, ROOT, Ended, Lab, drills_of
+
+from drills.errors import WorldError
 
 LIES = Path(__file__).parent / "lies"
 K = 60
@@ -59,13 +61,24 @@ def events_of(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def eventually(holds: Callable[[], bool], seconds: float) -> None:
+    """Return when something holds; what cannot be asked yet does not hold yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(WorldError):
+            if holds():
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 class Running:
     """A run in the background whose journal the test follows, to meddle at the right moment."""
 
-    def __init__(self, lab: Lab, playbook: Path, out: Path) -> None:
+    def __init__(self, lab: Lab, playbook: Path, out: Path, where: Sequence[str] = ("--lab",)) -> None:
         self._out = out
         self._process = subprocess.Popen(
-            [BIN / "drills", "run", playbook, "--lab", "--out", out],
+            [BIN / "drills", "run", playbook, *where, "--out", out],
             env=lab.drills.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -6,22 +6,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import pytest
-from conftest import Ended
+from conftest import Ended, Lab
 from lies_support import LIES, alert_of, drill_of, lab_with, quiet_of, verdict
 
 pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, dict[str, Any]]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("detection")
-    with lab_with(folder, "lies-detection", LIES / "detection" / "rules.yaml") as lab:
-        ended = lab.drills("run", LIES / "detection" / "playbook.yaml", "--lab", "--out", folder / "out")
-        return ended, lab.drills.result(folder / "out")
+    with lab_with(folder, "lies-detection", LIES / "detection" / "rules.yaml") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def ran(lab: Lab) -> tuple[Ended, dict[str, Any]]:
+    out = lab.drills.folder / "out"
+    ended = lab.drills("run", LIES / "detection" / "playbook.yaml", "--lab", "--out", out)
+    return ended, lab.drills.result(out)
 
 
 @pytest.fixture
@@ -44,6 +51,23 @@ def test_a_missed_alert_is_a_failure_and_the_policy_is_not_to_blame(ran: tuple[E
     for name in ("burst", "lies"):
         assert drill_of(result, name)["enforcement"]["verdict"] == "held"
         assert drill_of(result, name)["control"]["verdict"] == "up"
+
+
+@pytest.mark.parametrize(
+    ("drill", "what"),
+    [
+        ("calendar", "the rule of Calendar cannot run in time-lapse 60"),
+        ("by-calendar", "the recording rule denied:by_day, which ByCalendar reads, cannot run in time-lapse 60"),
+    ],
+)
+def test_what_time_lapse_left_out_is_refused_before_the_start_and_never_missed(lab: Lab, drill: str, what: str) -> None:
+    out = lab.drills.folder / drill
+    ended = lab.drills("run", LIES / "detection" / "unscalable.yaml", "--lab", "--only", drill, "--out", out)
+    assert ended.status == 2
+    assert what in ended.err
+    assert "follows the calendar" in ended.err
+    assert "--real-time" in ended.err
+    assert not (out / "result.json").exists()
 
 
 def test_a_right_rule_among_the_wrong_ones_is_detected_and_resolves(lies: dict[str, Any]) -> None:

@@ -78,7 +78,7 @@ def test_the_cluster_tells_what_an_auditor_asks(cluster: Cluster) -> None:
     assert cluster.cilium_version().startswith("v1.")
     assert cluster.config_map("kube-system", "drills-lab") is not None
     assert cluster.config_map("kube-system", "none-such") is None
-    assert ("CiliumHTTPRequestsDenied", "cilium-security") in cluster.rule_expressions()
+    assert ("CiliumHTTPRequestsDenied", "cilium-security") in cluster.written_rules().expressions
 
 
 def test_policies_are_valid_and_realised(cluster: Cluster) -> None:

@@ -81,6 +81,8 @@ def test_bad_rules_are_named_and_do_not_stop_the_others(world: World) -> None:
     )
     eventually(lambda: world.prometheus.alerting_rules("Fine"))
     assert {refused["name"] for refused in world.status_of("mixed")["refused"]} == {"Broken", "BadTemplate", "Calendar"}
+    by_time = {refused["name"] for refused in world.status_of("mixed")["refused"] if refused["byTimeLapse"]}
+    assert by_time == {"Calendar"}  # Prometheus itself would refuse the others
     messages = world.events_about("mixed")
     assert any("Calendar" in text and "follows the calendar" in text for text in messages)
     assert any("BadTemplate" in text and "nonsense" in text for text in messages)

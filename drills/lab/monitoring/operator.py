@@ -4,7 +4,9 @@ One rule file for each object. A rule that cannot be scaled, or that Prometheus 
 an Event and in the object's status; the others load. The status tells each loaded rule's original and scaled text:
 
     status: {drills: {timeLapse: 15, rules: [{group, alert, original: {expr, for}, scaled: {expr, for}}],
-                      refused: [{group, name, reason}]}}
+                      refused: [{group, name, reason, byTimeLapse}]}}
+
+``byTimeLapse``: Prometheus itself would take the rule as it was written.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alerts.promtool import broken_rules, dump
+from alerts.promtool import broken_rules, check_rules, dump
 from alerts.rulefile import Refusal, RuleFile, rule_file
+from alerts.rulefile import name_of as name_of_rule
 from alerts.timelapse import ScaledRule
 from drills.errors import InputError
 from drills.lab.api.resources import PROMETHEUS_RULES
@@ -110,9 +114,10 @@ class RuleOperator:
             broken = await asyncio.to_thread(broken_rules, made.groups)
         except InputError as error:
             made, broken = RuleFile(), [Refusal("", name_of(obj), str(error))]
+        inexact = await asyncio.to_thread(_sound_as_written, obj, made.refused)
         for refusal in broken:
             made.without(refusal)
-        self._report(obj, made)
+        self._report(obj, made, inexact)
         text = dump(made.groups)
         path = self._path(uid)
         if path.exists() and path.read_text() == text:
@@ -125,12 +130,15 @@ class RuleOperator:
     def _path(self, uid: str) -> Path:
         return rules_directory(self._settings) / f"{uid}.yaml"
 
-    def _report(self, obj: Obj, made: RuleFile) -> None:
+    def _report(self, obj: Obj, made: RuleFile, inexact: Sequence[Refusal]) -> None:
         status = {
             "drills": {
                 "timeLapse": self._settings.k,
                 "rules": [_told(one) for one in made.scaled],
-                "refused": [{"group": r.group, "name": r.name, "reason": r.reason} for r in made.refused],
+                "refused": [
+                    {"group": one.group, "name": one.name, "reason": one.reason, "byTimeLapse": one in inexact}
+                    for one in made.refused
+                ],
             }
         }
         try:
@@ -139,6 +147,26 @@ class RuleOperator:
                 warn(self._store, PROMETHEUS_RULES, obj, "RuleNotLoaded", _sentence(refusal, self._settings.k))
         except ApiError as error:
             log.info("%s/%s went away while it was loaded: %s", namespace_of(obj), name_of(obj), error)
+
+
+def _sound_as_written(obj: Obj, refused: Sequence[Refusal]) -> list[Refusal]:
+    """Those of the rules that could not be scaled with which nothing is wrong but the lab's time."""
+    if not refused:
+        return []
+    left_out = {(one.group, one.name, one.expr) for one in refused}
+    groups = [
+        {"name": group["name"], "rules": [rule]}
+        for group in (obj.get("spec") or {}).get("groups") or ()
+        for rule in group.get("rules") or ()
+        if (group["name"], name_of_rule(rule), str(rule.get("expr", ""))) in left_out
+    ]
+    files = check_rules([[group] for group in groups])
+    sound = {
+        (group["name"], name_of_rule(group["rules"][0]), str(group["rules"][0].get("expr", "")))
+        for group, trouble in zip(groups, files, strict=True)
+        if not trouble
+    }
+    return [one for one in refused if (one.group, one.name, one.expr) in sound]
 
 
 def _sentence(refusal: Refusal, k: int) -> str:

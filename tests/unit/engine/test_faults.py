@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from alerts.prometheus import LoadedRecord, LoadedRule, RuntimeInfo
+from alerts.prometheus import LoadedRecord, LoadedRule, RuntimeInfo, Series
+from drills.engine.lives import downs
 from drills.engine.watch import ClockReading, Inputs, Snapshot, faults
 
 RULE = LoadedRule(
@@ -71,6 +72,16 @@ def test_faults_of_a_period(changes: list[dict[str, Any]], found: str | None) ->
     told = period(*changes)
     assert len(told) == (found is not None), told
     assert found is None or found in told[0]
+
+
+def test_a_scrape_that_failed_between_two_polls_is_in_prometheus_own_samples() -> None:
+    labels = {"job": "cilium-agent", "instance": "w1"}
+    up = [Series(labels, ((1.0, 1.0), (1.25, 0.0), (1.5, 1.0))), Series({"job": "other"}, ((1.0, 0.0),))]
+    (down,) = downs(up, frozenset({AGENT}))
+    assert (down.at, down.instance) == (1.25, AGENT)
+    good = tuple(replace(GOOD, at=float(at)) for at in range(3))
+    assert faults(good, INPUTS) == ()
+    assert faults(good, INPUTS, [down.instance]) == ("scrape target down during the drill: cilium-agent w1",)
 
 
 def test_recording_rules_count_as_the_rule_that_reads_them() -> None:

@@ -106,7 +106,7 @@ def test_a_missing_object_is_none_and_not_an_error(tmp_path: Path) -> None:
         cluster = Cluster.connect(kubeconfig=kubeconfig(tmp_path, port), budget=ONCE)
         assert cluster.config_map("a", "b") is None
         assert cluster.endpoint("a", "b") is None
-        assert cluster.rule_expressions() == {}
+        assert cluster.written_rules().expressions == {}
 
 
 def test_exec_that_is_refused(tmp_path: Path) -> None:
