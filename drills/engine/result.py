@@ -129,7 +129,7 @@ class Quiet(Model):
 
 
 class Collateral(Model):
-    """Another alert that changed while the drill ran: one that the drill does not name, and that is no other drill's."""
+    """Another alert that changed while the drill ran, which the drill does not name and which is no other drill's."""
 
     name: str
     labels: dict[str, str]
