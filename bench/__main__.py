@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import click
 
-from bench import commands, drill, lab
+from bench import commands, drill, game_day, lab
 from bench.figures import Figure, UnmeasuredError
 
 MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -14,6 +14,7 @@ MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
     "lab": lab.lab,
     "unit": commands.unit_tests,
     "drill": drill.drill,
+    "game-day": game_day.game_day,
     "busy": drill.busy,
     "real-time": drill.real_time,
 }
