@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import click
 
-from bench import commands, drill, flood, lab
+from bench import commands, drill, flood, game_day, lab
 from bench.figures import Figure, UnmeasuredError
 
 MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -15,6 +15,7 @@ MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
     "unit": commands.unit_tests,
     "drill": drill.drill,
     "flood": flood.flood,
+    "game-day": game_day.game_day,
     "busy": drill.busy,
     "real-time": drill.real_time,
 }

@@ -132,7 +132,7 @@ class Quiet(Model):
 
 
 class Collateral(Model):
-    """Another alert that changed while the drill ran: the drill does not name it, and it is no other drill's."""
+    """Another alert that changed while the drill ran, which the drill does not name and which is no other drill's."""
 
     name: str
     labels: dict[str, str]

@@ -117,12 +117,13 @@ def planned(playbook: Playbook, drills: Sequence[Drill], target: Target) -> Plan
 
 
 def in_words(plan: Plan) -> dict[str, Any]:
-    """A plan for the journal: the order, and what each drill waits for and why."""
+    """A plan for the journal: the order, what each drill waits for and why, the longest chain, the wall seconds."""
     waits = {
         one.drill: {wait.drill: {"until": wait.conflict.until, "why": wait.conflict.reasons} for wait in one.waits}
         for one in plan.drills
     }
-    return {"order": [one.drill for one in plan.drills], "waits": waits, "seconds": round(plan.seconds, 1)}
+    order = [one.drill for one in plan.drills]
+    return {"order": order, "waits": waits, "chain": plan.chain, "seconds": round(plan.seconds, 1)}
 
 
 def conditions(playbook: Playbook, time_lapse: float) -> tuple[str, ...]:

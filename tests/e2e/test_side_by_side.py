@@ -1,0 +1,125 @@
+"""Several drills at once: those that have nothing in common overlap, the others never do, and an interrupt ends all."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import K, Lab
+from test_recovery import start
+
+pytestmark = pytest.mark.lab
+
+PLAYBOOK = Path(__file__).parent / "side_by_side.yaml"
+TOGETHER = ("admin-path", "names", "database")
+ONE_AFTER_ANOTHER = ("admin-path", "method", "missing-header")
+Events = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def out(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run of all five drills."""
+    folder = tmp_path_factory.mktemp("run")
+    ended = lab.drills("run", PLAYBOOK, "--lab", "--out", folder)
+    assert ended.status == 0, ended.err + ended.out
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(lab: Lab, out: Path) -> dict[str, Any]:
+    return lab.drills.result(out)
+
+
+def journal(out: Path) -> Events:
+    path = out / "journal.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def when(events: Events, drill: str, event: str, **values: str) -> datetime:
+    wanted = {"drill": drill, "event": event, **values}.items()
+    return datetime.fromisoformat(next(one["at"] for one in events if wanted <= one.items()))
+
+
+def named(result: dict[str, Any], drill: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(one for one in result["drills"] if one["name"] == drill)
+    return found
+
+
+def test_the_result_keeps_the_playbooks_order_and_says_when_each_ran(result: dict[str, Any]) -> None:
+    assert [one["name"] for one in result["drills"]] == ["method", "admin-path", "names", "database", "missing-header"]
+    assert result["verdict"] == "passed"
+    for one in result["drills"]:
+        times = [one[key] for key in ("startedAt", "firstAttemptAt", "lastAttemptAt", "finishedAt")]
+        assert times == sorted(times)
+
+
+def test_what_has_nothing_in_common_attacks_at_the_same_time(result: dict[str, Any]) -> None:
+    drills = [named(result, name) for name in TOGETHER]
+    assert max(one["firstAttemptAt"] for one in drills) < min(one["lastAttemptAt"] for one in drills)
+
+
+def test_what_shares_a_target_or_moves_anothers_alert_runs_one_after_another(out: Path) -> None:
+    events = journal(out)
+    (schedule,) = [one for one in events if one["event"] == "schedule"]
+    first, second, third = sorted(ONE_AFTER_ANOTHER, key=schedule["order"].index)
+    assert first == "admin-path"  # whose alert would else have to go before it begins
+    for variant in (second, third):
+        assert schedule["waits"][variant]["admin-path"]["until"] == "end"
+        assert when(events, variant, "phase", phase="prepare") >= when(events, "admin-path", "verdict")
+    assert when(events, third, "phase", phase="prepare") >= when(events, second, "attempts", role="attack")
+    reasons = " ".join(schedule["waits"][second]["admin-path"]["why"])
+    assert 'cilium_policy_l7_total{proxy_type="envoy", rule="denied"}' in reasons
+    assert "CiliumHTTPRequestsDenied of admin-path reads" in reasons
+
+
+def test_every_alert_belongs_to_its_own_drill(result: dict[str, Any]) -> None:
+    for name in TOGETHER:
+        assert [one["name"] for one in named(result, name)["collateral"] if "Denied" in one["name"]] == []
+    for name in ("admin-path", "names"):
+        (alert,) = named(result, name)["alerts"]
+        assert (alert["verdict"], alert["resolution"], alert["flags"]) == ("detected", "resolved", [])
+
+
+def test_counters_count_for_one_drill_at_a_time(result: dict[str, Any]) -> None:
+    for name in (*ONE_AFTER_ANOTHER, "names"):
+        enforcement = named(result, name)["enforcement"]
+        counter = next(one for one in enforcement["evidence"] if one["kind"] == "counter")
+        assert counter["after"] - counter["before"] == enforcement["denied"] == enforcement["attempts"]
+
+
+def test_a_baseline_that_was_shown_already_is_not_waited_for_again(result: dict[str, Any], out: Path) -> None:
+    """The last drill's alert was at rest all the time while the others ran."""
+    events = journal(out)
+    assert [one["name"] for one in named(result, "missing-header")["quiet"]] == ["CiliumNodePathBroken"]
+    warm, attack = (when(events, "missing-header", event) for event in ("warm-up", "attack"))
+    assert (attack - warm).total_seconds() < 150 / K  # `for` + S + E
+
+
+def test_an_interrupt_ends_all_drills_and_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
+    process = start(lab, PLAYBOOK, tmp_path)
+    until = time.monotonic() + 60
+    while len({one["drill"] for one in journal(tmp_path) if one["event"] == "attack"}) < 2:
+        assert process.poll() is None, "it ended before two drills attacked"
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 4, err
+    assert "Traceback" not in err
+    found = lab.drills.result(tmp_path)
+    assert found["verdict"] == "aborted"
+    assert {one["name"] for one in found["drills"]} == set(TOGETHER)  # the others had not begun
+    for one in found["drills"]:
+        assert one["verdict"] == "aborted"
+        assert one["recovery"]["verdict"] == "restored"
+    assert all(change["undone"] for change in found["provenance"]["changes"])
+    assert "drill-" not in lab.kubectl("get", "pods,configmaps", "-A", "-o", "name")
+    assert lab.kubectl("get", "leases,secrets", "-n", "drills", "-o", "name") == ""
