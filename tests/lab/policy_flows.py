@@ -103,7 +103,7 @@ class Chance:
     def _policy(self, number: int, namespace: str | None) -> Obj:
         spec: Obj = {"endpointSelector": self._selector(namespace)}
         while len(spec) == 1:
-            for section, chance in (("ingress", 0.6), ("egress", 0.5), ("ingressDeny", 0.15), ("egressDeny", 0.12)):
+            for section, chance in (("ingress", 0.7), ("egress", 0.35), ("ingressDeny", 0.1), ("egressDeny", 0.08)):
                 if self.random.random() < chance:
                     spec[section] = self._elements(section, namespace)
         if self.random.random() < 0.15:
@@ -154,12 +154,12 @@ class Chance:
     def _element(self, section: str) -> Obj:
         way = "from" if section.startswith("ingress") else "to"
         found = self._peers(way)
-        if self.random.random() < 0.75:
+        if self.random.random() < 0.8:
             found["toPorts"] = [self._ports(section) for _ in range(self.random.randint(1, 2))]
         return found
 
     def _peers(self, way: str) -> Obj:
-        match self.random.randrange(12):
+        match self.random.randrange(16):
             case 0:
                 return {}
             case 1 | 2:
@@ -193,7 +193,7 @@ class Chance:
         return {"matchLabels": {**labels, **where}}
 
     def _ports(self, section: str) -> Obj:
-        if section in {"ingress", "egress"} and self.random.random() < 0.4:
+        if section in {"ingress", "egress"} and self.random.random() < 0.5:
             port = self.random.choice(("80", "8080", "web"))
             found: Obj = {"ports": [{"port": port, "protocol": "TCP"}]}
             if self.random.random() < 0.95:

@@ -25,8 +25,8 @@ from drills.lab.daemons import Daemons
 from drills.lab.dns import Dns
 from drills.lab.settings import LabSettings
 
-FLOWS = 130
-TIMEOUT = 2.0  # of each phase of an attempt, on the wall
+FLOWS = 240
+TIMEOUT = 3.0  # of each phase of an attempt, on the wall
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nyes"
 PROBER = Path(__file__).with_name("policy_prober.py")
 
