@@ -48,7 +48,9 @@ class Rule:
         span: int = 1,
     ) -> Finding:
         """A finding of this rule; ``effect`` and ``fix`` say what holds for this very place."""
-        return Finding(self.name, level or self.level, place, message, effect or self.effect, fix or self.fix, span)
+        return Finding(
+            self.name, level or self.level, place, message, effect or self.effect, fix or self.fix, max(1, span)
+        )
 
 
 @dataclass(frozen=True, slots=True)

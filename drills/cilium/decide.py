@@ -70,6 +70,8 @@ __all__ = [
 
 EnforcementMode = Literal["default", "always", "never"]
 
+_NO_ENDPOINTS: Final = ("world", "host", "remote-node", "kube-apiserver", "unmanaged")
+
 ALLOW_LOCALHOST: Final = PolicyRef("", None, "allow-localhost-ingress")
 ALLOW_ANY: Final[Mapping[Direction, PolicyRef]] = {
     INGRESS: PolicyRef("", None, "allow-any-ingress"),
@@ -234,9 +236,8 @@ class Policies:
         return cls(tuple(rules), tuple(refused), mode)
 
     def for_endpoint(self, labels: Labels) -> EndpointPolicy:
-        """What applies to an endpoint with these identity labels. The host and the other nodes have no policy here."""
-        nodes = (f"{SOURCE_RESERVED}:host", f"{SOURCE_RESERVED}:remote-node")
-        if self.mode == "never" or any(name in labels for name in nodes):
+        """What applies to an endpoint with these identity labels. The world and the nodes are none, and have no policy."""
+        if self.mode == "never" or any(f"{SOURCE_RESERVED}:{name}" in labels for name in _NO_ENDPOINTS):
             return EndpointPolicy()
         selected = [rule for rule in self.rules if rule.subject.matches(labels)]
         always = self.mode == "always" or f"{SOURCE_RESERVED}:init" in labels

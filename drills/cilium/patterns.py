@@ -50,8 +50,9 @@ def re2(expression: str) -> re.Pattern[str]:
 
     :raises PatternError: where RE2 would refuse it.
     """
+    translated = "".join(_scoped(_translate(match) for match in _TOKEN.finditer(expression)))
     try:
-        return re.compile("".join(_scoped(_translate(match) for match in _TOKEN.finditer(expression))), re.ASCII)
+        return re.compile(translated, re.ASCII)
     except (re.error, OverflowError, RecursionError, ValueError) as error:
         raise PatternError(f"error parsing regexp: {error}: `{expression}`") from error
 
@@ -59,18 +60,18 @@ def re2(expression: str) -> re.Pattern[str]:
 def _scoped(tokens: Iterable[str]) -> Iterator[str]:
     """Flags in the middle of an expression hold to the end of their group: as groups with flags, one in each branch."""
     flags: list[list[str]] = [[]]  # of each open group
-    for token in tokens:
-        if _FLAGS.fullmatch(token):
-            flags[-1].append(token[:-1] + ":")
+    for part in tokens:
+        if _FLAGS.fullmatch(part):
+            flags[-1].append(part[:-1] + ":")
             yield flags[-1][-1]
-        elif token == "|":
+        elif part == "|":
             yield ")" * len(flags[-1]) + "|" + "".join(flags[-1])
-        elif token == ")" and len(flags) > 1:
+        elif part == ")" and len(flags) > 1:
             yield ")" * len(flags.pop()) + ")"
         else:
-            if token.startswith("("):
+            if part.startswith("("):
                 flags.append([])
-            yield token
+            yield part
     yield ")" * len(flags[0])
 
 

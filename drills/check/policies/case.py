@@ -196,10 +196,20 @@ def _rejected(kind: str, data: Obj, release: Release, removed: tuple[Problem, ..
     if isinstance(metadata, dict) and not (metadata.get("name") or metadata.get("generateName")):
         yield Problem(("metadata",), "metadata.name: Required value: name or generateName is required")
     known_then = {each.path[:-1] for each in removed} if release < (1, 20) else set()
+    for key in ("name", "namespace", "generateName", "uid"):
+        value = metadata.get(key) if isinstance(metadata, dict) else None
+        if value is not None and not isinstance(value, str):
+            text = f"cannot unmarshal {_json(value)} into Go struct field ObjectMeta.metadata.{key} of type string"
+            yield Problem(("metadata", key), text)
     for error in api.schema_errors(kind, data):
         path = steps(data, error.field)
         if not any(path[: len(each)] == each for each in known_then):
             yield Problem(path, str(error))
+
+
+def _json(value: object) -> str:
+    kinds = {bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
+    return kinds.get(type(value), "value")
 
 
 def _is_removed(path: KeyPath) -> bool:
@@ -234,7 +244,7 @@ def steps(data: Any, text: str) -> KeyPath:
     """
     found: list[str | int] = []
     rest = text
-    while rest:
+    while rest or not found:
         rest = rest.removeprefix(".")
         if isinstance(data, list):
             number, _, rest = rest[1:].partition("]")

@@ -11,7 +11,7 @@ from drills.check.policies.case import Element
 from drills.check.policies.examples import egress
 from drills.check.policies.given import Given, k8s
 from drills.cilium.decide import DirectionPolicy
-from drills.cilium.entries import EGRESS, Entry
+from drills.cilium.entries import EGRESS, Entry, PolicyRef
 from drills.cilium.l7 import DnsRule, dns_allows
 from drills.cilium.labels import CLUSTER, NAMESPACE, Identity, Labels
 from drills.cilium.parts import FqdnSelector
@@ -23,6 +23,7 @@ _PORT: Final = 53
 _RESOLVER: Final = Remote(
     Identity(256, {k8s("k8s-app"): "kube-dns", k8s(NAMESPACE): "kube-system", k8s(CLUSTER): "default"})
 )
+_SELF: Final = PolicyRef("", None, "")
 _NAMELESS: Final = ("host", "remote-node", "kube-apiserver", "health", "none", "init", "unmanaged", "ingress")
 
 FQDN = Rule(
@@ -79,13 +80,16 @@ def check(given: Given) -> Iterator[Finding]:
         if element.section == "egress":
             rules.setdefault((id(element.case), element.at), []).append(element)
     for elements in rules.values():
-        pods = _pods(elements[0], given)
-        policies = [given.applies(labels).egress for labels in pods]
+        entries = [entry for each in elements for entry in each.entries]
+        own = DirectionPolicy(EGRESS, enforced=True, allow=tuple(entries), default_deny_by=(_SELF,))
         named = [each for each in elements if getattr(each.model, "to_fqdns", None)]
+        if not elements[0].default_deny or not (_unresolved(named, own) if named else _deaf(own)):
+            continue  # the rule suffices by itself
+        policies = [given.applies(labels).egress for labels in _pods(elements[0], given)]
         for element in named:
-            yield from _fqdns(element, policies)
-        if not named:
-            yield from _lookups(elements, pods, policies)
+            yield from _fqdns(element, [each for each in policies if each.default_deny_by])
+        if not named and any(_deaf(each) for each in policies):
+            yield from _lookups(elements, entries)
 
 
 def _pods(element: Element, given: Given) -> list[Labels]:
@@ -96,7 +100,7 @@ def _pods(element: Element, given: Given) -> list[Labels]:
 
 def _fqdns(element: Element, policies: Iterable[DirectionPolicy]) -> Iterator[Finding]:
     """Names that cannot be looked up, or whose lookups the proxy does not see."""
-    seen = [_dns_rules(policy.allow) for policy in policies]
+    seen = [_dns_rules(policy) for policy in policies]
     for index, wanted in enumerate(getattr(element.model, "to_fqdns", None) or ()):
         text = wanted.match_name or wanted.match_pattern or ""
         key = "matchName" if wanted.match_name else "matchPattern"
@@ -120,8 +124,17 @@ def _names(rules: Iterable[DnsRule]) -> str:
     return words.listed(words.lookup(each) for each in rules)
 
 
-def _dns_rules(entries: Iterable[Entry]) -> list[DnsRule]:
-    return [rule for each in entries for rule in each.dns or ()]
+def _unresolved(named: Iterable[Element], policy: DirectionPolicy) -> bool:
+    rules = _dns_rules(policy)
+    return any(
+        not _resolves(each, rules) for element in named for each in getattr(element.model, "to_fqdns", None) or ()
+    )
+
+
+def _dns_rules(policy: DirectionPolicy) -> list[DnsRule]:
+    """What may be looked up through the proxy: of the cluster's resolver; if there is no such rule, of any."""
+    found = policy.lookup(_RESOLVER, "UDP", _PORT, _RESOLVER).dns
+    return list(found) if found else [rule for each in policy.allow for rule in each.dns or ()]
 
 
 def _resolves(wanted: FqdnSelector, rules: list[DnsRule]) -> bool:
@@ -135,27 +148,20 @@ def _resolves(wanted: FqdnSelector, rules: list[DnsRule]) -> bool:
     )
 
 
-def _lookups(elements: list[Element], pods: list[Labels], policies: list[DirectionPolicy]) -> Iterator[Finding]:
+def _lookups(elements: list[Element], entries: list[Entry]) -> Iterator[Finding]:
     first = elements[0]
-    entries = [entry for each in elements for entry in each.entries]
-    if not first.default_deny or not any(_by_name(each) for each in entries):
-        return
-    deaf = [labels for labels, policy in zip(pods, policies, strict=True) if _deaf(policy)]
-    if not deaf:
+    if not any(_by_name(each) for each in entries):
         return
     place = first.case.manifest.key_place(*first.at, "egress")
-    who = words.pods(first.subject)
-    effect = (
-        f"{who[0].upper()}{who[1:]} may connect {words.allowed(entries, EGRESS)}, and cannot look up a name to do so."
-    )
+    who, may = words.pods(first.subject), words.allowed(entries, EGRESS)
+    effect = f"{words.capital(who)} may connect {may}, and cannot look up a name to do so."
     yield NO_DNS.at(place, f"no given policy allows DNS to {who}", effect=effect, span=len("egress"))
 
 
 def _by_name(entry: Entry) -> bool:
     """Whether one would connect to it by a name."""
-    if isinstance(entry.peer, CidrPeer | UnmodelledPeer) or (
-        entry.port is not None and getattr(entry.port, "protocol", "").startswith("ICMP")
-    ):
+    icmp = entry.port is not None and entry.port.protocol.startswith("ICMP")
+    if icmp or isinstance(entry.peer, CidrPeer | UnmodelledPeer):
         return False
     return not (isinstance(entry.peer, EntityPeer) and entry.peer.entity in _NAMELESS)
 

@@ -276,7 +276,17 @@ def _rejected(case: Case) -> Iterator[Finding]:
         where = path[:-1] if _missing(case, path) else path
         said.setdefault(where, []).append(problem.text)
     for path, texts in said.items():
-        yield REJECTED.at(case.manifest.place(*path), "; ".join(texts), span=_length(case, path))
+        yield REJECTED.at(case.manifest.place(*path), "; ".join(texts), fix=_mend(case, path), span=_length(case, path))
+
+
+def _mend(case: Case, path: KeyPath) -> str | None:
+    """What to write instead, where it is plain."""
+    value = _value(case, path)
+    if path[-1:] == ("port",) and isinstance(value, int):
+        return f'A port is text: port: "{value}".'
+    if path[-1:] == ("protocol",) and isinstance(value, str):
+        return f"Protocols are in capitals: {value.upper()}."
+    return None
 
 
 def _about_requires(path: KeyPath) -> bool:
@@ -293,8 +303,13 @@ def _missing(case: Case, path: KeyPath) -> bool:
     return False
 
 
-def _length(case: Case, path: KeyPath) -> int:
+def _value(case: Case, path: KeyPath) -> Any:
     found: Any = case.manifest.data
     for step in path:
         found = found[step]
-    return max(1, len(str(found))) if isinstance(found, str | int) and not isinstance(found, bool) else 1
+    return found
+
+
+def _length(case: Case, path: KeyPath) -> int:
+    found = _value(case, path)
+    return len(str(found)) if isinstance(found, str | int) and not isinstance(found, bool) else 1

@@ -7,9 +7,9 @@ from typing import Final
 
 from drills.check.finding import Finding, Level, Rule
 from drills.check.policies import words
-from drills.check.policies.case import Case, Element
+from drills.check.policies.case import Case, Element, subject
 from drills.check.policies.examples import api, deployment, documents, ingress, policy
-from drills.check.policies.given import Given, k8s, namespace_labels, namespaces_of, without_namespace
+from drills.check.policies.given import Given, k8s, namespace_labels, namespaces_of
 from drills.cilium import policy as schema
 from drills.cilium.labels import NAMESPACE, NAMESPACE_LABELS, SOURCE_RESERVED, identity_relevant, split_key
 from drills.cilium.parts import LabelSelector
@@ -74,7 +74,8 @@ SUBJECT = Rule(
     level=Level.ERROR,
     title="A policy that wants to select pods of another namespace",
     problem="The endpointSelector of a CiliumNetworkPolicy names another namespace than the policy's own.",
-    effect="Cilium ignores the namespace (with a warning in the agent's log) and selects pods of the policy's own.",
+    effect="The policy stays in its own namespace, which Cilium adds to the selector: nobody is in both. (Written with "
+    "the source, `k8s:io.kubernetes.pod.namespace`, it is ignored, and pods of the policy's own namespace are meant.)",
     fix="Put the policy into that namespace, or use a CiliumClusterwideNetworkPolicy.",
     wrong=policy("endpointSelector: {matchLabels: {app: api, io.kubernetes.pod.namespace: shop}}\ningress: [{}]\n"),
     right=policy("endpointSelector: {matchLabels: {app: api}}\ningress: [{}]\n", namespace="shop"),
@@ -144,13 +145,21 @@ def _foreign(case: Case) -> Iterator[Finding]:
     own = case.stored.namespace if case.stored else None
     for at, rule in case.rules():
         for key, value in ((rule.endpoint_selector and rule.endpoint_selector.match_labels) or {}).items():
-            if split_key(key)[1] == NAMESPACE and value != own and case.manifest.namespace:
-                place = case.manifest.place(*at, "endpointSelector", "matchLabels", key)
-                rest = words.pods(without_namespace(plain(rule.endpoint_selector or LabelSelector())))
-                effect = f"Cilium ignores it: the policy is about {rest.removesuffix(' of every namespace')} of {own}."
-                yield SUBJECT.at(
-                    place, f"a policy of {own} cannot select pods of {value}", effect=effect, span=len(value)
-                )
+            if split_key(key)[1] != NAMESPACE or value == own or not case.manifest.namespace:
+                continue
+            meant = subject(case, rule)
+            if contradicts(meant):
+                effect = f"The policy is in force for nobody: no pod is both in {own} and in {value}."
+            else:
+                effect = f"Cilium ignores it, with a warning in the agent's log: {words.pods(meant)} are meant."
+            place = case.manifest.place(*at, "endpointSelector", "matchLabels", key)
+            yield SUBJECT.at(place, f"a policy of {own} cannot select pods of {value}", effect=effect, span=len(value))
+
+
+def contradicts(selector: Selector) -> bool:
+    """Whether a selector asks for two namespaces at once."""
+    wanted = {each.values for each in selector.requirements if each.key == NAMESPACE and each.operator is Operator.IN}
+    return len(wanted) > 1
 
 
 def _peer(element: Element, path: KeyPath, selector: LabelSelector, given: Given) -> Iterator[Finding]:

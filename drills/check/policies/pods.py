@@ -10,6 +10,7 @@ from drills.check.policies import samples, words
 from drills.check.policies.case import Case, Element, ports_of, subject
 from drills.check.policies.examples import deployment, documents, ingress, policy
 from drills.check.policies.given import DEFAULT, Given, Service, ServicePort, Workload, namespaces_of
+from drills.check.policies.namespaces import contradicts
 from drills.cilium import policy as schema
 from drills.cilium.decide import INGRESS
 from drills.cilium.labels import NAMESPACE, SOURCE_K8S, Labels, split_key
@@ -106,7 +107,11 @@ def _selects(case: Case, given: Given) -> Iterator[Finding]:
             continue
         selector = subject(case, rule)
         only = namespaces_of(selector)
-        if given.selected(selector) or (only and not any(given.has_workloads(each) for each in only)):
+        if (
+            given.selected(selector)
+            or contradicts(selector)
+            or (only and not any(given.has_workloads(each) for each in only))
+        ):
             continue
         where = f"namespace {namespace}" if namespace else "any namespace"
         effect = f"The policy is in force for nobody: no given workload of {where} makes {words.pods(selector)}."

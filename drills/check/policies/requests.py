@@ -105,7 +105,7 @@ def check(given: Given) -> Iterator[Finding]:
             path = (*element.path, "toPorts", index, "rules")
             for number, found in enumerate(rule.rules.http or ()):
                 yield from _rule(element, (*path, "http", number), found)
-            if not (rule.rules.http or rule.rules.dns):
+            if not (rule.rules.http or rule.rules.dns) or not element.default_deny:
                 continue
             key = (id(element.case), element.at)
             if key not in applied:

@@ -34,4 +34,4 @@ def test_together_they_have_no_error(cilium: str) -> None:
 
 
 def test_in_a_file_with_a_list(tmp_path: Path) -> None:
-    assert [each for each in found(tmp_path, documents(RIGHT)["a-list"])] == []
+    assert found(tmp_path, documents(RIGHT)["a-list"]) == []

@@ -31,9 +31,14 @@ EXPECTED: dict[str, list[tuple[str, str, str]]] = {
         ("l7-deny", "action: deny", "GET /api/v1/admin/.* is ALLOWED from pods app=web-frontend of namespace frontend"),
         ("header-regex", "Bearer .*", "POST /api/v1/users passes only with the header Authorization being `Bearer .*`"),
     ],
-    "grpc-service-policy": [("unknown-field", "grpc:", "the API still refuses it (422: spec.ingress[0].toPorts[0].rules"),
-                            ("unknown-field", "grpc:", NOTHING)],
-    "kafka-security-policy": [("removed-l7", "kafka:", "the API still refuses it (422"), ("removed-l7", "kafka:", NOTHING)],
+    "grpc-service-policy": [
+        ("unknown-field", "grpc:", "the API still refuses it (422: spec.ingress[0].toPorts[0].rules"),
+        ("unknown-field", "grpc:", NOTHING),
+    ],
+    "kafka-security-policy": [
+        ("removed-l7", "kafka:", "the API still refuses it (422"),
+        ("removed-l7", "kafka:", NOTHING),
+    ],
     "default-deny-all": [
         ("ingress-empty-list", "ingress: []", "ingress of all pods of namespace frontend stays as open as it was"),
         ("egress-empty-list", "egress: []", "egress of all pods of namespace frontend stays as open as it was"),

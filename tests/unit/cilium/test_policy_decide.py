@@ -346,3 +346,11 @@ def test_the_local_host_is_never_dropped(specs: list[dict[str, Any]], port: int)
 def test_without_default_deny_nothing_is_denied(specs: list[dict[str, Any]], flow: tuple[Remote, int, str]) -> None:
     off = [spec | {"enableDefaultDeny": {"ingress": False}} for spec in specs]
     assert verdict(build(*off), flow) is ALLOWED
+
+
+def test_the_world_and_the_nodes_are_no_endpoints_whatever_a_policy_selects() -> None:
+    everything = {"matchExpressions": [{"key": "io.kubernetes.pod.namespace", "operator": "NotIn", "values": ["x"]}]}
+    policies = Policies.build([ccnp({"endpointSelector": everything, "ingress": [{}]})])
+    assert tcp(policies, API, outside(), 443).allowed
+    assert tcp(policies, API, NODE, 6443).allowed
+    assert not tcp(policies, NEAR, API, 80).allowed
