@@ -13,6 +13,7 @@ MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
     "help": commands.start,
     "lab": lab.lab,
     "unit": commands.unit_tests,
+    "lies": commands.lies,
     "drill": drill.drill,
     "flood": flood.flood,
     "game-day": game_day.game_day,

@@ -45,6 +45,7 @@ def real_time() -> Iterator[Figure]:
     """The short drill at K = 1 against K = 15; takes five minutes."""
     with tempfile.TemporaryDirectory() as folder:
         slow, fast = (_on_lab(k, Path(folder)) for k in (1, 15))
+        yield Figure("short drill on a lab that is up, K = 1", slow, HOLD + DETECT, "baseline + for + S + E", "s")
         yield Figure("short drill at K = 1 against K = 15", slow, fast, "K = 15", "s")
 
 
