@@ -23,6 +23,7 @@ from drills.errors import InputError, WorldError
 
 Obj: TypeAlias = dict[str, Any]
 Query: TypeAlias = Mapping[str, str]
+Look: TypeAlias = Callable[[], tuple[Obj | None, bool]]
 
 CONNECT_SECONDS = 2.0
 NOT_FOUND, CONFLICT, TOO_MANY = 404, 409, 429
@@ -40,6 +41,7 @@ class KubeError(WorldError):
         self.status = status
         self.after = after  # seconds that the API asks to wait
         self.reading = False  # whether it was only to say something
+        self.seen = False  # whether it was looked afterwards, and nothing had been done
 
     @property
     def unknown(self) -> bool:
@@ -49,7 +51,7 @@ class KubeError(WorldError):
     @property
     def uncertain(self) -> bool:
         """Whether it leaves open how things are: nothing was said, or nothing that counts."""
-        return self.unknown or self.status == TOO_MANY or self.reading
+        return not self.seen and (self.unknown or self.status == TOO_MANY or self.reading)
 
     @property
     def passing(self) -> bool:
@@ -146,7 +148,7 @@ class Api:
         """
         return self._write(doing, "PUT", path, body, lambda: self._look(path, body, _same))
 
-    def _write(self, doing: str, method: str, path: str, body: Obj, look: Callable[[], Obj | None]) -> Obj:
+    def _write(self, doing: str, method: str, path: str, body: Obj, look: Look) -> Obj:
         unsure = False  # whether an earlier try may have been done
 
         def step() -> Obj:
@@ -155,20 +157,21 @@ class Api:
                 return self.once(doing, method, path, body=body)
             except KubeError as error:
                 unsure = unsure or error.unknown
-                found = look() if unsure and (error.unknown or error.status == CONFLICT) else None
-                if found is not None:
-                    return found
+                if unsure and (error.unknown or error.status == CONFLICT):
+                    found, error.seen = look()
+                    if found is not None:
+                        return found
                 raise _again(error) from None
 
         return within(self.budget, step)
 
-    def _look(self, path: str, sent: Obj, same: Callable[[Obj, Obj], bool]) -> Obj | None:
-        """The object, if it is what was sent; None where it is not, or where that cannot be said either."""
+    def _look(self, path: str, sent: Obj, same: Callable[[Obj, Obj], bool]) -> tuple[Obj | None, bool]:
+        """The object, if it is what was sent; and whether that can be said."""
         try:
             found = self.once("look for it", "GET", path)
-        except KubeError:
-            return None
-        return found if same(found, sent) else None
+        except KubeError as error:
+            return None, error.status == NOT_FOUND
+        return (found if same(found, sent) else None), True
 
     def find(
         self, doing: str, method: str, path: str, *, query: Query | None = None, body: Obj | None = None

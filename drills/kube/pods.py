@@ -187,6 +187,8 @@ class PodApi(Api):
         until = began + (seconds if refused is None else min(seconds, COLLECTED_SECONDS))
         while (pod := self.find(f"read pod {where}", "GET", path)) is not None and pod["metadata"]["uid"] == uid:
             if time.monotonic() > until:
+                if refused is not None:
+                    refused.seen = True
                 raise refused or WorldError(f"Drill pod {where} is still there {seconds:g} s after it was deleted")
             time.sleep(LOOK_SECONDS)
 

@@ -284,7 +284,7 @@ def test_undo_that_is_refused_for_good_stays_recorded(api: RunningApi, cluster: 
 def test_change_is_not_made_where_its_undo_cannot_be_written_down(
     api: RunningApi, cluster: Cluster, tmp_path: Path
 ) -> None:
-    refusing(api, "POST", "secrets", 1)
+    refusing(api, "POST", "secrets", 1000)
     with Journal(tmp_path / "journal.jsonl", lambda: "now", Records(cluster), RUN) as journal:
         with pytest.raises(WorldError, match="was not made"):
             journal.change("pod a/b", "delete it", how=Delete(objects=()))
@@ -453,4 +453,4 @@ def test_put_back_never_raises_for_what_the_world_lacks(tmp_path: Path) -> None:
     with running_api(tmp_path) as bare:
         cluster = Cluster.connect(kubeconfig=bare.config)
     undone = put_back(cluster, record(Delete(objects=(MADE,))), wait=silent)
-    assert (undone.verdict, undone.finished) == ("not-restored", False)
+    assert (undone.verdict, undone.finished) == ("not-verified", False)
