@@ -79,22 +79,20 @@ def complaints(files: Sequence[Sequence[Group]], directory: Path) -> list[list[C
 
 
 _COMPLAINT = re.compile(
-    r'(?:\d+:\d+: )?group "(?P<group>\d+)", rule (?P<rule>\d+), (?P<name>"(?:\\.|[^"\\])*"): (?P<text>.*)', re.S
+    r'(?:\d+:\d+: )*group "(?P<group>\d+)", rule (?P<rule>\d+), (?P<name>"(?:\\.|[^"\\])*"): (?P<text>.*)', re.S
 )
 _AT = re.compile(r"could not parse expression: (?P<line>\d+):(?P<column>\d+): (?:parse error: )?")
 
 
 def _complaints(lines: Sequence[str]) -> list[Complaint] | str:
     found = []
-    for line in lines:
-        match = _COMPLAINT.fullmatch(line)
-        if match is None:
-            return " ".join(lines)
-        at = _AT.match(match["text"])
-        place = (int(at["line"]), int(at["column"])) if at else (0, 0)
-        reason = match["text"][at.end() :] if at else match["text"]
-        found.append(Complaint(int(match["group"]), int(match["rule"]) - 1, reason, *place))
-    return found
+    for match in map(_COMPLAINT.fullmatch, lines):
+        if match is not None:
+            at = _AT.match(match["text"])
+            place = (int(at["line"]), int(at["column"])) if at else (0, 0)
+            reason = match["text"][at.end() :] if at else match["text"]
+            found.append(Complaint(int(match["group"]), int(match["rule"]) - 1, reason, *place))
+    return found if found or not lines else " ".join(lines)
 
 
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")

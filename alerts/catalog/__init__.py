@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache
 from heapq import nlargest
 from pathlib import Path
@@ -35,6 +35,7 @@ Version: TypeAlias = tuple[int, ...]
 
 FIRST: Final = (1, 18)  # the versions of which everything is known
 LAST: Final = (1, 20)
+NEWEST: Final = "1.20"
 PREFIXES: Final = ("cilium_", "hubble_")  # a name below them that is not known does not exist
 FILES: Final = ("agent", "hubble", "operator", "clustermesh")
 _HERE: Final = Path(__file__).parent
@@ -47,6 +48,7 @@ _SUFFIXES: Final = {
     "histogram": {"_bucket": ("le",), "_sum": (), "_count": ()},
     "summary": {"": ("quantile",), "_sum": (), "_count": ()},
 }
+_SAME_WORD: Final = 0.9  # of SequenceMatcher: a letter too many or too few
 _PER_NODE: Final = ("agent", "hubble")
 
 
@@ -124,6 +126,10 @@ class Catalogue:
 
     def nearest(self, name: str) -> str:
         """The known metric that looks most like this one; shared words count more than the spelling."""
+        alike = [each for each in self.families if abs(len(each) - len(name)) <= 4]
+        spelt = get_close_matches(name, alike, n=1, cutoff=_SAME_WORD)
+        if spelt:
+            return spelt[0]
         words = frozenset(_words(name))
         close = nlargest(8, self.families, key=lambda each: (_shared(words, frozenset(_words(each))), each))
         return max(close, key=lambda each: (_likeness(words, name, each), each), default="")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+from drills.check.columns import FileText, Texts, word_place
 from drills.check.finding import Finding, Level, Rule
-from drills.check.world import Manifest, World, pod_template
+from drills.check.world import WORKLOADS, Manifest, World, pod_template
 from drills.errors import Place
 from drills.source import KeyPath
 
@@ -68,25 +70,26 @@ _VERDICTS: Final = (
 _OBSERVE: Final = re.compile(r"\bhubble\s+observe\b(?P<flags>[^|;&\n]*)")
 _VERDICT: Final = re.compile(r"--verdict[=\s]+[\"']?(?P<value>[\w,]+)")
 _NAMESPACE: Final = re.compile(r"(?:^|\s)(?:-n|--namespace)[=\s]+[\"']?(?P<value>[a-z0-9.-]+(?:,[a-z0-9.-]+)+)")
-_WG: Final = re.compile(r"\bcilium(?:-dbg)?\s+(?:wg|wireguard)\b")
+_WG: Final = re.compile(r"\bcilium(?:-dbg)?\s+(?P<word>wg|wireguard)\b")
 _KEYS: Final = "cilium-wireguard-keys"
-_KEYS_WORD: Final = re.compile(rf"\bsecrets?[/\s]+(?:-\S+\s+\S+\s+)?{_KEYS}\b")
+_KEYS_WORD: Final = re.compile(rf"\bsecrets?[/\s]+(?:-\S+\s+\S+\s+)?(?P<name>{_KEYS})\b")
 _PODS: Final = ("cilium-ingress", "cilium-gateway")
 _LABEL_KEYS: Final = ("app.kubernetes.io/name", "k8s-app", "app", "name")
-_LABEL: Final = re.compile(
-    rf"(?:-l|--selector)[=\s]+[\"']?(?P<label>(?:{'|'.join(map(re.escape, _LABEL_KEYS))})=(?:{'|'.join(_PODS)}))\b"
-)
+_KEY: Final = "|".join(map(re.escape, _LABEL_KEYS))
+_LABEL: Final = re.compile(rf"(?:-l|--selector)[=\s]+[\"']?(?P<label>(?:{_KEY})=(?P<value>{'|'.join(_PODS)}))\b")
 _CONTAINERS: Final = ("initContainers", "containers", "ephemeralContainers")
 _SELECTORS: Final = ("matchLabels", "selector", "podSelector", "endpointSelector")
 
 
 def check(world: World) -> Iterator[Finding]:
     """Findings in workloads, scripts in ConfigMaps, selectors, and playbooks."""
+    texts = Texts()
     secrets = {each.name for each in world.of_kind("Secret")}
     labels = {value for each in world.workloads for value in _template_labels(each)}
     for manifest in world.objects:
-        for path, text in _commands(manifest):
-            yield from _command(manifest.place(*path), text)
+        for command in _commands(manifest, texts):
+            yield from _flags(command)
+            yield from _names(command)
         if _KEYS not in secrets:
             yield from _secret(manifest, (), manifest.data)
         yield from _selector(manifest, (), manifest.data, labels)
@@ -94,12 +97,37 @@ def check(world: World) -> Iterator[Finding]:
         yield from _playbook(loaded.document.data, (), loaded.document, secrets)
 
 
-def _commands(manifest: Manifest) -> Iterator[tuple[KeyPath, str]]:
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """A command, or a script: the words of a container's command and arguments, joined by spaces, or one text."""
+
+    manifest: Manifest
+    parts: Sequence[tuple[KeyPath, str]]
+    file: FileText | None
+
+    @property
+    def text(self) -> str:
+        return " ".join(part for _, part in self.parts)
+
+    def place(self, offset: int, word: str) -> Place:
+        """The place of a word that stands at an offset of the text."""
+        document = self.manifest.document
+        for path, part in self.parts:
+            if offset <= len(part):
+                return word_place(self.file, document, (*self.manifest.at, *path), part, offset, word)
+            offset -= len(part) + 1
+        return self.manifest.place()
+
+
+def _commands(manifest: Manifest, texts: Texts) -> Iterator[_Command]:
+    file = texts.of(manifest.document)
     if manifest.kind == "ConfigMap":
         data = manifest.data.get("data")
         for key, text in data.items() if isinstance(data, dict) else ():
             if isinstance(text, str):
-                yield ("data", key), text
+                yield _Command(manifest, [(("data", key), text)], file)
+        return
+    if manifest.kind not in WORKLOADS:
         return
     at, template = pod_template(manifest)
     spec = template.get("spec")
@@ -107,40 +135,54 @@ def _commands(manifest: Manifest) -> Iterator[tuple[KeyPath, str]]:
         found = spec.get(kind) if isinstance(spec, dict) else None
         for index, container in enumerate(found if isinstance(found, list) else ()):
             if isinstance(container, dict):
-                words = [*_words(container.get("command")), *_words(container.get("args"))]
-                if words:
-                    first = "command" if _words(container.get("command")) else "args"
-                    yield (*at, "spec", kind, index, first), " ".join(words)
+                path = (*at, "spec", kind, index)
+                parts = [part for key in ("command", "args") for part in _words((*path, key), container.get(key))]
+                if parts:
+                    yield _Command(manifest, parts, file)
 
 
-def _words(found: Any) -> list[str]:
-    return [str(word) for word in found] if isinstance(found, list) else []
+def _words(path: KeyPath, found: Any) -> list[tuple[KeyPath, str]]:
+    return [((*path, index), str(word)) for index, word in enumerate(found)] if isinstance(found, list) else []
 
 
-def _command(place: Place, text: str) -> Iterator[Finding]:
+def _flags(command: _Command) -> Iterator[Finding]:
+    text = command.text
     for observe in _OBSERVE.finditer(text):
-        flags = observe["flags"]
-        for verdict in _VERDICT.finditer(flags):
+        begin = observe.start("flags")
+        for verdict in _VERDICT.finditer(observe["flags"]):
             wrong = [each for each in verdict["value"].split(",") if each.upper() not in _VERDICTS]
             if wrong:
-                yield FLAG.at(
-                    place, f"hubble observe knows no verdict {wrong[0]}",
-                    effect=f"The command ends with `invalid --verdict value: {wrong[0]}` before it shows a flow.",
-                    fix=f"Verdicts: {', '.join(_VERDICTS[1:])}. What policy denies is DROPPED.",
-                )  # fmt: skip
-        for namespace in _NAMESPACE.finditer(flags):
+                at = begin + verdict.start("value") + verdict["value"].index(wrong[0])
+                effect = f"The command ends with `invalid --verdict value: {wrong[0]}` before it shows a flow."
+                fix = f"Verdicts: {', '.join(_VERDICTS[1:])}. What policy denies is DROPPED."
+                what = f"hubble observe knows no verdict {wrong[0]}"
+                place = command.place(at, wrong[0])
+                yield FLAG.at(place, what, effect=effect, fix=fix, span=len(wrong[0]))
+        for namespace in _NAMESPACE.finditer(observe["flags"]):
             value = namespace["value"]
-            yield FLAG.at(
-                place, f'"{value}" is one namespace to hubble observe',
-                effect="No namespace has a comma in its name: the command shows no flow, and does not end with an "
-                "error.",
-                fix="Write " + " ".join(f"-n {each}" for each in value.split(",")) + ".",
-            )  # fmt: skip
-    for hit in (*_WG.finditer(text), *_KEYS_WORD.finditer(text)):
-        what = "a command" if _WG.fullmatch(hit.group()) else "a Secret"
-        yield NAME.at(place, f"there is no such {what.split()[1]}: {hit.group()}")
+            effect = "No namespace has a comma in its name: the command shows no flow, and does not end with an error."
+            fix = "Write " + " ".join(f"-n {each}" for each in value.split(",")) + "."
+            place = command.place(begin + namespace.start("value"), value)
+            what = f'"{value}" is one namespace to hubble observe'
+            yield FLAG.at(place, what, effect=effect, fix=fix, span=len(value))
+
+
+def _names(command: _Command) -> Iterator[Finding]:
+    text = command.text
+    for hit in _WG.finditer(text):
+        effect = f"The command ends with an error: `{hit.group()}` is no command."
+        fix = "Write cilium-dbg encrypt status; the peers' keys stand in the annotations of the CiliumNodes."
+        place = command.place(hit.start("word"), hit["word"])
+        yield NAME.at(place, f"there is no command {hit.group()}", effect=effect, fix=fix, span=len(hit["word"]))
+    for hit in _KEYS_WORD.finditer(text):
+        effect = "The command finds no such Secret: each node keeps its private key to itself, in the agent's state."
+        place = command.place(hit.start("name"), _KEYS)
+        yield NAME.at(place, f"Cilium makes no Secret {_KEYS}", effect=effect, span=len(_KEYS))
     for hit in _LABEL.finditer(text):
-        yield NAME.at(place, f"no pod of Cilium has the label {hit['label']}")
+        effect = "The command finds no pod: Envoy on every node does the work of Ingress and Gateway API."
+        place = command.place(hit.start("value"), hit["value"])
+        text_of = f"no pod of Cilium has the label {hit['label']}"
+        yield NAME.at(place, text_of, effect=effect, span=len(hit["value"]))
 
 
 def _secret(manifest: Manifest, path: KeyPath, data: Any) -> Iterator[Finding]:

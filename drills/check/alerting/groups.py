@@ -7,22 +7,20 @@ promtool is the judge of the syntax.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from alerts import promql
+from drills.check.columns import NAME, FileText, Texts, word_place
 from drills.check.world import Manifest, World
-from drills.errors import InputError, Place
-from drills.source import Document, KeyPath, read_text
+from drills.errors import Place
+from drills.source import Document, KeyPath
 from drills.units import parse_duration
 
 DEEPEST = 200
 
-_NAME = r"[a-zA-Z0-9_:]"
 _NESTING = re.compile(r"[()]")
 _STEPS = {"(": 1, ")": -1}
 _OPERATOR = re.compile(r"\b(?:or|and|unless)\b|(?<=\s)[-+*/%^](?=\s)|[-+]{2}")
@@ -88,34 +86,21 @@ class RuleAt:
         return _milliseconds(self.group.get("interval")) or None
 
     def at(self, offset: int, word: str) -> Place:
-        """The place of a word in the file that stands at an offset of the expression.
-
-        YAML folds lines and drops indentation, but never inside a word: the n-th occurrence in the value is the n-th
-        in the file, counted from where the value begins.
-        """
-        start = self.document.place_of((*self.path, "expr"))
-        if self.text is None or not word:
-            return start
-        pattern = re.compile(rf"(?<!{_NAME}){re.escape(word)}(?!{_NAME})")
-        number = sum(1 for match in pattern.finditer(self.expr) if match.start() <= offset)
-        begin = self.text.offset(start)
-        for count, match in enumerate(pattern.finditer(self.text.text, begin, begin + 8 * len(self.expr) + 2000), 1):
-            if count == number:
-                return self.text.place(match.start(), start)
-        return start
+        """The place in the file of a word that stands at an offset of the expression."""
+        return word_place(self.text, self.document, (*self.path, "expr"), self.expr, offset, word)
 
     def place_in(self, line: int, column: int) -> Place:
         """The place in the file of a line and column of the expression, both from 1; of the word that stands there."""
         lines = self.expr.split("\n")
         offset = sum(len(each) + 1 for each in lines[: line - 1]) + column - 1
-        before = list(re.finditer(rf"{_NAME}+", self.expr[:offset]))
-        match = re.compile(rf"{_NAME}+").match(self.expr, offset) or (before[-1] if before else None)
+        before = list(re.finditer(rf"{NAME}+", self.expr[:offset]))
+        match = re.compile(rf"{NAME}+").match(self.expr, offset) or (before[-1] if before else None)
         return self.at(match.start(), match.group()) if match else self.document.place_of((*self.path, "expr"))
 
     @property
     def first_word(self) -> tuple[int, str]:
         """Where the expression's first word stands in it, and the word."""
-        match = re.search(rf"{_NAME}+", self.expr)
+        match = re.search(rf"{NAME}+", self.expr)
         return (match.start(), match.group()) if match else (0, "")
 
     def find(self, word: str, number: int = 0) -> int:
@@ -143,44 +128,6 @@ def rules(world: World) -> Iterator[RuleAt]:
         spec = manifest.data.get("spec")
         found = spec.get("groups") if isinstance(spec, dict) else None
         yield from _of_groups(manifest.document, (*manifest.at, "spec", "groups"), found, texts, manifest)
-
-
-class FileText:
-    """A file's text, and the way between offsets and places."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
-
-    def offset(self, place: Place) -> int:
-        """Where a place stands in the text."""
-        return self._starts[min(place.line, len(self._starts)) - 1] + place.column - 1
-
-    def place(self, offset: int, like: Place) -> Place:
-        """The place of an offset, in the file of another place."""
-        line = bisect_right(self._starts, offset)
-        return Place(like.file, line, offset - self._starts[line - 1] + 1)
-
-
-class Texts:
-    """The files' texts, each read once."""
-
-    def __init__(self) -> None:
-        self._texts: dict[Path | str, FileText | None] = {}
-
-    def of(self, document: Document) -> FileText | None:
-        """The text of a document's file; None where it was no file."""
-        file = document.file
-        if file not in self._texts:
-            self._texts[file] = _text(file)
-        return self._texts[file]
-
-
-def _text(file: Path | str) -> FileText | None:
-    try:
-        return FileText(read_text(file)) if isinstance(file, Path) else None
-    except InputError:
-        return None
 
 
 def _of_groups(

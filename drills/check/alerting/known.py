@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence, Set
 from difflib import get_close_matches
 from typing import Final
 
-from alerts.catalog import Catalogue, Metric, Removed, Series, version_of
+from alerts import catalog
+from alerts.catalog import NEWEST, Catalogue, Metric, Removed, Series, version_of
 from alerts.promql import LabelMatcher
 from drills.check.alerting.matching import any_passes, passes
 from drills.check.alerting.occurrences import Occurrence, metrics_below
@@ -161,6 +162,11 @@ def _unknown(each: Occurrence, catalogue: Catalogue) -> Finding:
         text = f"{name} is a histogram: its series are {name}_bucket, {name}_sum and {name}_count"
         fix = f"Use one of the three, such as rate({name}_count[5m]), or scrape native histograms."
         return UNKNOWN.at(place, text, effect=empty(each, name), fix=fix, level=Level.WARNING, span=len(name))
+    if catalogue.whole and catalog.of_version(NEWEST).find(name) is not None:
+        text = f"Cilium {catalogue.version} has no metric {name} yet"
+        return UNKNOWN.at(
+            place, text, effect=empty(each, name), fix=f"Cilium {NEWEST} has it.", level=level, span=len(name)
+        )
     meant = catalogue.never.get(name) or catalogue.nearest(name)
     text = f"Cilium {catalogue.version} has no metric {name}"
     return UNKNOWN.at(place, text, effect=empty(each, name), fix=f"Use {meant}.", level=level, span=len(name))
