@@ -38,6 +38,18 @@ def inhibitions(
             yield Inhibition(number, equal, tuple(each for each in equal if not target.get(each)))
 
 
+def could_mute(config: Mapping[str, Any], target: Mapping[str, str], source: Mapping[str, str]) -> bool:
+    """Whether some rule may mute the target while an alert fires that has the labels ``source`` and perhaps others."""
+    return any(
+        _matches(rule, "target", target) and _may_match(rule, source) for rule in config.get("inhibit_rules") or []
+    )
+
+
+def _may_match(rule: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    found = matchers_in(rule, "source_match", "source_match_re", "source_matchers")
+    return all(holds(labels[name], operator, value) for name, operator, value in found if name in labels)
+
+
 def _matches(rule: Mapping[str, Any], side: str, labels: Mapping[str, str]) -> bool:
     found = matchers_in(rule, f"{side}_match", f"{side}_match_re", f"{side}_matchers")
     return all(holds(labels.get(name, ""), operator, value) for name, operator, value in found)

@@ -219,9 +219,14 @@ def _watch(
     return Watch(loaded, number, drill, expected, tuple(others))
 
 
+def moved_by(given: GivenRule, rules: Rules, told: Sequence[Story]) -> bool:
+    """Whether an alert looks at a series that the attack moves in one of the stories."""
+    return any(_moves(story, one) for story in told for one in _selectors(given, rules))
+
+
 def _selectors(given: GivenRule, rules: Rules) -> Sequence[Selector]:
     below = rules.feeding([given.rule.expr]) if rules.records else ()
-    texts = [given.rule.expr, *(str(each.written.get("expr", "")) for each in below)]
+    texts = [given.rule.expr, *(each.expression for each in below)]
     return [one for text in texts for one in _looked_at(text)]
 
 

@@ -41,13 +41,18 @@ class Record:
     written: Mapping[str, Any]
     interval_ms: int | None
 
+    @property
+    def expression(self) -> str:
+        """What it records."""
+        return str(self.written.get("expr", ""))
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Everything that would be loaded, and the intervals that it is scraped and evaluated in."""
 
     alerts: Sequence[GivenRule]
-    records: Sequence[Record]
+    records: Mapping[str, Sequence[Record]]  # by name
     timing: Timing
 
     def named(self, name: str, labels: Mapping[str, str]) -> list[GivenRule]:
@@ -57,16 +62,16 @@ class Rules:
     def feeding(self, expressions: Sequence[str]) -> list[Record]:
         """The recording rules that expressions read, directly or through others, in an order to evaluate them in."""
         found: list[Record] = []
-        wanted = [metric for text in expressions for metric in metrics_of(text)]
-        seen: set[str] = set()
-        while wanted:
-            metric = wanted.pop()
-            if metric in seen:
-                continue
-            seen.add(metric)
-            below = [each for each in self.records if each.name == metric]
-            found = [*(each for each in below if each not in found), *found]
-            wanted += [name for each in below for name in metrics_of(str(each.written.get("expr", "")))]
+        opened: set[str] = set()
+        waiting = [(name, False) for text in expressions for name in metrics_of(text)] if self.records else []
+        while waiting:
+            name, below_done = waiting.pop()
+            if below_done:
+                found += self.records[name]
+            elif name in self.records and name not in opened:
+                opened.add(name)
+                waiting.append((name, True))
+                waiting += [(one, False) for each in self.records[name] for one in metrics_of(each.expression)]
         return found
 
 
@@ -80,7 +85,7 @@ def rules_of(world: World) -> Rules:
     given, else 15 s.
     """
     alerts: list[GivenRule] = []
-    records: list[Record] = []
+    records: dict[str, list[Record]] = {}
     for document, path, groups in _sources(world):
         for number, group in enumerate(groups):
             if isinstance(group, dict):
@@ -112,14 +117,19 @@ def _sources(world: World) -> Iterator[tuple[Document, KeyPath, list[Any]]]:
 
 
 def _of_group(
-    document: Document, path: KeyPath, group: Mapping[str, Any], alerts: list[GivenRule], records: list[Record]
+    document: Document,
+    path: KeyPath,
+    group: Mapping[str, Any],
+    alerts: list[GivenRule],
+    records: dict[str, list[Record]],
 ) -> None:
     rules = group.get("rules")
     for index, rule in enumerate(rules if isinstance(rules, list) else ()):
         if not isinstance(rule, dict):
             continue
         if "record" in rule:
-            records.append(Record(str(rule["record"]), rule, _interval(group)))
+            name = str(rule["record"])
+            records.setdefault(name, []).append(Record(name, rule, _interval(group)))
             continue
         try:
             found = rules_of_object({"spec": {"groups": [{**group, "rules": [rule]}]}})

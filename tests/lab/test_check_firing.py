@@ -149,3 +149,28 @@ def test_no_file_of_somebody_elses_is_overwritten(tmp_path: Path) -> None:
     assert "is left as it is" in str(ended.exception)
     assert [each.name for each in out.iterdir()] == [own.name]
     assert own.read_text() == "mine\n"
+
+
+def test_an_alert_that_a_drill_does_not_expect_mutes_the_one_that_it_does(tmp_path: Path) -> None:
+    """The missing label counts as equal; narrowed to an alert that the drill does not move, nothing is muted."""
+    denied = 'sum(increase(cilium_policy_l7_total{rule="denied",proxy_type="%s"}[5m])) > 100'
+    alerts = [
+        {"alert": "CiliumHTTPRequestsDenied", "expr": denied % "envoy", "labels": {"severity": "warning"}},
+        {"alert": "ManyRequestsDenied", "expr": denied % "envoy", "labels": {"severity": "critical"}},
+        {"alert": "ManyLookupsDenied", "expr": denied % "fqdn", "labels": {"severity": "critical"}},
+    ]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "g", "rules": alerts}]}))
+    text = (ROOT / "playbooks" / "admin-path.yaml").read_text()
+    (tmp_path / "playbook.yaml").write_text(text.replace("      quiet: [CiliumNodePathBroken]\n", ""))
+    for name, muted in (("ManyRequestsDenied", True), ("ManyLookupsDenied", False)):
+        rule = {
+            "source_matchers": ["severity=critical", f"alertname={name}"],
+            "target_matchers": ["severity=warning"],
+            "equal": ["namespace"],
+        }
+        receiver = {"name": "security", "webhook_configs": [{"url": "http://hook.example/"}]}
+        config = {"route": {"receiver": "security"}, "receivers": [receiver], "inhibit_rules": [rule]}
+        (tmp_path / "alertmanager.yaml").write_text(yaml.safe_dump(config))
+        inhibited = [each for each in found(tmp_path) if each.rule == "alertmanager/inhibited"]
+        assert [f"is muted while {name} fires" in each.message for each in inhibited] == ([True] if muted else [])
+        assert all("has the label namespace, which counts as equal" in each.effect for each in inhibited)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 import shutil
 import subprocess
@@ -16,8 +17,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
-
-import yaml
 
 from alerts.routing import parse_matchers
 from drills.check.world import Manifest, World
@@ -51,7 +50,7 @@ class Config:
 
 def configs_of(world: World) -> list[Config]:
     """Every configuration that is given."""
-    found = [Config(each, yaml.safe_dump(each.data)) for each in world.alertmanagers]
+    found = [Config(each, json.dumps(each.data)) for each in world.alertmanagers]
     for manifest in world.of_kind("Secret", "ConfigMap"):
         found += _held(manifest)
     found = [replace(each, wrong=_wrong(each)) if each.wrong is None else each for each in found]

@@ -7,39 +7,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from alerts.inhibition import inhibitions
 from alerts.routing import Route, routes_in
 from drills.check.delivery import rules as documented
+from drills.check.delivery.bystanders import bystanders
 from drills.check.delivery.configs import Config
+from drills.check.delivery.expected import Expected
 from drills.check.finding import Finding
 from drills.check.firing.judge import Verdict
 from drills.check.given import Rules
-from drills.check.world import LoadedPlaybook, World
-from drills.errors import Place
-from drills.playbook import AlertExpectation, Drill
+from drills.check.world import World
+from drills.playbook import AlertExpectation
 
 _HOUR: Final = 3600.0
 _YEAR_HOURS: Final = range(0, 366 * 24, 5)  # every fifth hour comes by every hour of the day and every weekday
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """An expectation, and the label sets that it would reach Alertmanager with."""
-
-    loaded: LoadedPlaybook
-    number: int
-    drill: Drill
-    position: int
-    spec: AlertExpectation
-    labels: Sequence[Mapping[str, str]]
-
-    def place(self, key: str) -> Place:
-        """Where a part of it stands."""
-        path = ("spec", "drills", self.number, "expect", "alerts", self.position, key)
-        return self.loaded.document.place_of(path)
 
 
 def invalid(configs: Sequence[Config]) -> Iterator[Finding]:
@@ -51,13 +34,18 @@ def invalid(configs: Sequence[Config]) -> Iterator[Finding]:
 
 
 def deliveries(world: World, rules: Rules, configs: Sequence[Config], verdicts: Sequence[Verdict]) -> Iterator[Finding]:
-    """What would keep expected alerts from those who must hear of them."""
+    """What would keep expected alerts from those who must hear of them. WorldError if promtool is missing."""
     good = [each for each in configs if each.wrong is None]
     expected = list(_expected(world, rules, verdicts)) if good else []
+    beside = bystanders(rules, good, expected, verdicts)
     for config in good:
         for one in expected:
             yield from _routed(config, one)
-            yield from _inhibited(config, one, expected)
+            others = [(f"which the drill {one.drill.name} expects as well", each.spec.name, each.labels)
+                      for each in expected if each.drill_key == one.drill_key and each is not one]  # fmt: skip
+            others += [(f"as it does during the drill {one.drill.name}", name, labels)
+                       for name, labels in beside.get(one.drill_key, ())]  # fmt: skip
+            yield from _inhibited(config, one, others)
 
 
 def _expected(world: World, rules: Rules, verdicts: Sequence[Verdict]) -> Iterator[Expected]:
@@ -119,19 +107,19 @@ def _muted_always(config: Config, labels: Mapping[str, str], routes: Sequence[Ro
         return False
 
 
-def _inhibited(config: Config, one: Expected, expected: Sequence[Expected]) -> Iterator[Finding]:
-    """By another alert that the same drill expects."""
-    beside = [each for each in expected if each.loaded is one.loaded and each.number == one.number and each is not one]
-    pairs = ((other, target, source) for other in beside for target in one.labels for source in other.labels)
-    for other, target, source in pairs:
+def _inhibited(
+    config: Config, one: Expected, others: Sequence[tuple[str, str, Sequence[Mapping[str, str]]]]
+) -> Iterator[Finding]:
+    """By another alert that fires because of the same drill."""
+    pairs = (
+        (why, name, target, source) for why, name, sources in others for target in one.labels for source in sources
+    )
+    for why, name, target, source in pairs:
         found = next(inhibitions(config.data, target, source), None)
         if found is None:
             continue
         place = config.place("inhibit_rules", found.number)
-        text = (
-            f"{one.spec.name} is muted while {other.spec.name} fires, which the drill {one.drill.name} expects as well "
-            f"(inhibit_rules, {place.file}:{place.line})"
-        )
+        text = f"{one.spec.name} is muted while {name} fires, {why} (inhibit_rules, {place.file}:{place.line})"
         effect = documented.INHIBITED.effect
         if found.missing:
             effect = f"Neither alert has the label {', '.join(found.missing)}, which counts as equal. {effect}"

@@ -24,7 +24,7 @@ from drills.units import format_duration, parse_duration
 
 Labels = tuple[tuple[str, str], ...]
 
-FILES_TOGETHER: Final = 40  # of one process
+FILES_TOGETHER: Final = 15  # of one process
 _SECTION: Final = re.compile(r"^Unit Testing:  .*?(\d+)\.test\.json$", re.MULTILINE)
 _GOT: Final = re.compile(r'expr: "(.*) # (\d+)", time: (\S+),\n\s*exp: .*\n\s*got: (.*)')
 _RULE_FILE: Final = "RULES"

@@ -49,14 +49,14 @@ class Trial:
     @property
     def selectors(self) -> tuple[Selector, ...]:
         """Every selector of the rules and of the records that feed them; PromqlError where one cannot be parsed."""
-        written = [each.rule.expr for each in self.rules] + [str(each.written.get("expr")) for each in self.records]
+        written = [each.rule.expr for each in self.rules] + [each.expression for each in self.records]
         return tuple(dict.fromkeys(one for text in written for one in selectors(text)))
 
     def clock(self, story: Story) -> Clock:
         """Long enough before the attack for every range to be filled, and after it for the alert to resolve."""
         rules = [each.rule for each in self.rules]
         evaluation = self.evaluation_ms
-        reach = sum(reach_ms(str(each.written.get("expr"))) for each in self.records)
+        reach = sum(reach_ms(each.expression) for each in self.records)
         settled = _whole((bounds.baseline_wait(rules, self.timing) + reach / 1000) * 1000, evaluation)
         after = max(bounds.resolution(each, self.timing) + each.for_ms / 1000 for each in rules) + reach / 1000
         late = HEALTH_PERIOD_MS / 1000 if story.fault is not None else 0

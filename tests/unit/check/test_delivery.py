@@ -1,0 +1,161 @@
+"""Where expected alerts go: configurations in all their wrappings, receivers, inhibition."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from alerts.inhibition import could_mute, inhibitions
+from drills.check import reading
+from drills.check.delivery.configs import configs_of
+from drills.check.delivery.findings import deliveries
+from drills.check.given import rules_of
+from drills.check.world import Options
+
+CONFIG = """\
+route:
+  receiver: security
+  routes:
+  - {receiver: nobody, matchers: [team="shop"]}
+receivers:
+- {name: security, webhook_configs: [{url: "http://hook.example/"}]}
+- {name: nobody}
+inhibit_rules:
+- {source_matchers: [severity="critical"], target_matchers: [severity="warning"], equal: [namespace]}
+"""
+
+
+def manifest(kind: str, **data: Any) -> str:
+    return yaml.safe_dump({"apiVersion": "v1", "kind": kind, "metadata": {"name": "alertmanager"}, **data})
+
+
+def wrong(tmp_path: Path, text: str) -> list[str]:
+    (tmp_path / "given.yaml").write_text(text)
+    return [each.wrong[1] if each.wrong else "" for each in configs_of(reading.read([tmp_path], Options()))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CONFIG,
+        manifest("Secret", stringData={"alertmanager.yaml": CONFIG}),
+        manifest("Secret", data={"alertmanager.yml": base64.b64encode(CONFIG.encode()).decode()}),
+        manifest("ConfigMap", data={"alertmanager.yml": CONFIG}),
+    ],
+    ids=["plain", "stringData", "base64", "ConfigMap"],
+)
+def test_a_configuration_is_found_in_what_holds_it(tmp_path: Path, text: str) -> None:
+    assert wrong(tmp_path, text) == [""]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (manifest("Secret", data={"alertmanager.yaml": "not base64!"}), "it is not base64"),
+        (manifest("Secret", stringData={"alertmanager.yaml": "a: ["}), "broken YAML"),
+        (manifest("ConfigMap", data={"alertmanager.yaml": "a: 1\n---\nb: 2"}), "one YAML document"),
+        (manifest("ConfigMap", data={"alertmanager.yaml": "global: {}"}), "there is no route"),
+        ("route: {receiver: a}\nreceivers: [{name: a, email_configs: 3}]\n", "receivers must be a list of mappings"),
+        ("route: {receiver: a, match: [1]}\nreceivers: [{name: a}]\n", "match must be a mapping"),
+        ("route: {receiver: a}\nreceivers: [{name: a}]\ninhibit_rules: [3]\n", "an inhibition must be a mapping"),
+        ("route: {receiver: a}\nreceivers: [{name: a}]\ninhibit_rules: [{equal: x}]\n", "equal must be a list"),
+    ],
+)
+def test_what_alertmanager_would_not_load_is_said(tmp_path: Path, text: str, words: str) -> None:
+    (found,) = wrong(tmp_path, text)
+    assert words in found
+
+
+def playbook(alerts: str) -> str:
+    return f"""\
+apiVersion: drills/v1
+kind: Playbook
+metadata: {{name: shop}}
+spec:
+  sources: {{web: {{namespace: shop, labels: {{app: web}}}}}}
+  drills:
+  - name: admin-path
+    inject: {{http: {{from: web, url: "http://api.shop/admin", rate: 5/s, duration: 3m}}}}
+    control: {{http: {{from: web, url: "http://api.shop/"}}}}
+    expect: {{denied: {{status: 403}}, alerts: [{alerts}]}}
+"""
+
+
+def delivered(tmp_path: Path, alerts: str, rules: Mapping[str, Mapping[str, str]], config: str = CONFIG) -> list[str]:
+    """What is found about alerts with these labels, none of which promtool was asked about."""
+    written = [{"alert": name, "expr": "vector(1)", "labels": dict(labels)} for name, labels in rules.items()]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "g", "rules": written}]}))
+    (tmp_path / "playbook.yaml").write_text(playbook(alerts))
+    (tmp_path / "alertmanager.yaml").write_text(config)
+    world = reading.read([tmp_path], Options())
+    return [f"{each.rule}: {each.message}" for each in deliveries(world, rules_of(world), configs_of(world), [])]
+
+
+def test_an_alert_that_reaches_its_receiver_is_left_alone(tmp_path: Path) -> None:
+    alerts = "{name: A, within: 4m, receiver: security}, {name: A, within: 4m}"
+    assert delivered(tmp_path, alerts, {"A": {"severity": "warning"}}) == []
+
+
+def test_the_receiver_that_swallows_and_the_one_that_is_not_meant(tmp_path: Path) -> None:
+    alerts = "{name: A, within: 4m}, {name: B, within: 4m, receiver: pager}"
+    found = delivered(tmp_path, alerts, {"A": {"team": "shop"}, "B": {"team": "bank"}})
+    assert found == [
+        "alertmanager/no-receiver: with {team=shop}, A is routed to nobody, which sends nothing",
+        "alertmanager/wrong-receiver: with {team=bank}, B is routed to security, not to pager",
+    ]
+
+
+def test_a_critical_alert_of_the_same_drill_mutes_the_warning(tmp_path: Path) -> None:
+    alerts = "{name: A, within: 4m}, {name: B, within: 4m}"
+    both = {"A": {"severity": "warning"}, "B": {"severity": "critical"}}
+    (found,) = delivered(tmp_path, alerts, both)
+    assert found.startswith("alertmanager/inhibited: A is muted while B fires, which the drill admin-path expects")
+    apart = {"A": {"severity": "warning", "namespace": "a"}, "B": {"severity": "critical", "namespace": "b"}}
+    assert delivered(tmp_path, alerts, apart) == []
+
+
+def test_a_route_that_is_active_in_some_hours_is_not_muted_always(tmp_path: Path) -> None:
+    times = "time_intervals:\n- {name: office, time_intervals: [{weekdays: ['monday:friday'], times: [%s]}]}\n"
+    hours = "{start_time: '09:00', end_time: '17:00'}"
+    config = CONFIG.replace("{receiver: nobody,", "{receiver: security, active_time_intervals: [office],")
+    assert delivered(tmp_path, "{name: A, within: 4m}", {"A": {"team": "shop"}}, config + times % hours) == []
+    never = config + "time_intervals:\n- {name: office, time_intervals: [{years: ['2020']}]}\n"
+    (found,) = delivered(tmp_path, "{name: A, within: 4m}", {"A": {"team": "shop"}}, never)
+    assert found.startswith("alertmanager/muted-always")
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "equal", "mutes"),
+    [
+        ({"s": "w"}, {"s": "c"}, [], True),
+        ({"s": "w"}, {"s": "c"}, ["ns"], True),  # missing on both: as good as equal
+        ({"s": "w", "ns": "a"}, {"s": "c"}, ["ns"], False),
+        ({"s": "w", "ns": "a"}, {"s": "c", "ns": "a"}, ["ns"], True),
+        ({"s": "w", "ns": "a"}, {"s": "c", "ns": "b"}, ["ns"], False),
+        ({"s": "w"}, {"s": "w"}, [], False),
+        ({"s": "c"}, {"s": "c"}, [], False),
+    ],
+)
+def test_inhibition(target: dict[str, str], source: dict[str, str], equal: list[str], mutes: bool) -> None:
+    config = {"inhibit_rules": [{"source_match": {"s": "c"}, "target_match_re": {"s": "w|x"}, "equal": equal}]}
+    assert bool(list(inhibitions(config, target, source))) is mutes
+
+
+def test_an_alert_that_fits_both_sides_does_not_mute_itself() -> None:
+    config = {"inhibit_rules": [{"source_matchers": ['a=~".+"'], "target_matchers": ['a=~".+"']}]}
+    assert list(inhibitions(config, {"a": "1"}, {"a": "1"})) == []
+    one_side = {"inhibit_rules": [{"source_matchers": ['a=~".+"'], "target_matchers": ['a="1"']}]}
+    assert [each.number for each in inhibitions(one_side, {"a": "1"}, {"a": "2"})] == [0]
+
+
+def test_labels_that_are_not_known_yet_may_be_anything() -> None:
+    config = {
+        "inhibit_rules": [{"source_matchers": ["severity=critical", "x=1"], "target_matchers": ["severity=warning"]}]
+    }
+    assert could_mute(config, {"severity": "warning"}, {"severity": "critical"})
+    assert not could_mute(config, {"severity": "warning"}, {"severity": "warning"})
