@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from drills.cilium.flow import parse_all
 from drills.engine import flooded
 from drills.engine.attempts import Classified
-from drills.engine.evidence import Reading
+from drills.engine.evidence import Reading, together
 from drills.engine.flood import alone, locustfile
 from drills.engine.preflight import attack_of, check_capacity
 from drills.engine.result import Control, Enforcement
@@ -17,6 +18,7 @@ from drills.engine.series import growth
 from drills.errors import InputError
 from drills.inject.base import Attempt, Outcome, OutcomeKind, in_time
 from drills.inject.flood import Numbers
+from drills.kube import Flows
 from drills.playbook import Drill, FloodInjection, PlaybookError, load, parse
 
 TEXT = """
@@ -173,3 +175,16 @@ def test_a_locustfile_that_is_no_python_is_named_with_its_place(tmp_path: Path) 
     assert isinstance(injection, FloodInjection)
     with pytest.raises(InputError, match=r"mine\.py:2:7: invalid syntax"):
         locustfile(injection)
+
+
+def test_readings_of_flows_add_up_without_repetition() -> None:
+    line = '{{"flow": {{"time": "2026-01-01T00:00:0{0}Z", "uuid": "u{0}", "verdict": "DROPPED"}}}}'
+    first, second, third = (one.flow for one in parse_all([line.format(n) for n in range(3)]))
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    earlier = Flows((first, second), 1, ("a", "b"), {"b": "busy"})
+    later = Flows((second, third), 0, ("a",), {}, ("a",))
+    found = together([earlier, later])
+    assert [flow.uuid for flow in found.flows] == ["u0", "u1", "u2"]
+    assert (found.lost, found.failed, found.overwritten, found.partial) == (1, {"b": "busy"}, ("a",), True)
