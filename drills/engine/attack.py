@@ -20,7 +20,7 @@ from drills.errors import WorldError
 from drills.inject import dns
 from drills.inject.base import Attempt, Outcome, OutcomeKind, in_time
 from drills.inject.kinds import Kind, kind_of
-from drills.kube import Agent, Service
+from drills.kube import Agent, Flows, Service
 from drills.playbook import Control, Denied, ProbeInjection
 
 WARM_UPS = 3  # control attempts before the baseline, until one succeeds
@@ -62,6 +62,8 @@ class Attack:
         self._seen, self._journal = record
         self._interrupt = interrupt
         self._agents: frozenset[Agent] = frozenset()
+        self._glances: list[Flows] = []
+        self._glanced = 0.0  # when the last of them was made
         self._shared: frozenset[str] = frozenset()  # addresses that policy admits under the control's name
 
     @property
@@ -162,13 +164,23 @@ class Attack:
             self._read_flows(seen.attack_began - 1, clients)  # an agent that was behind has them now
             self._note_lost()
 
+    def glance(self) -> None:
+        """Flows so far, kept before the ring buffer of a busy agent forgets them. WorldError if they cannot be read."""
+        began = time.time()
+        since = self._glanced or self._seen.attack_began or began
+        self._glances.append(self._target.cluster.hubble_flows(since - 1, self._proof.flow_filters))
+        self._glanced = began
+
     def _read_flows(self, since: float, clients: Sequence[evidence.Client]) -> bool:
         """Whether flows are still missing."""
         try:
             senders = [
                 word for address in sorted({one for one, _ in clients if one}) for word in ("--from-ip", address)
             ]
-            found = self._target.cluster.hubble_flows(since, [*self._proof.flow_filters, *senders])
+            latest = self._target.cluster.hubble_flows(
+                max(since, self._glanced - 1), [*self._proof.flow_filters, *senders]
+            )
+            found = evidence.together([*self._glances, latest])
             restarted = self._agents != frozenset(self._target.cluster.agents())
         except WorldError as error:
             self._journal.write("note", drill=self.name, text=f"Hubble's flows could not be read: {error}")

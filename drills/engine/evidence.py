@@ -8,7 +8,7 @@ low proves nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from alerts.prometheus import Prometheus
@@ -64,6 +64,19 @@ def counter_evidence(query: str, before: Reading | None, after: Reading | None) 
         return None
     partial = before.starts != after.starts or after.value < before.value
     return CounterEvidence(query=query, before=before.value, after=after.value, partial=partial)
+
+
+def together(parts: Sequence[Flows]) -> Flows:
+    """Several readings, each from a moment that the one before it still saw, as one."""
+    flows = {flow.uuid or f"{number}/{place}": flow for number, one in enumerate(parts) for place, flow in
+             enumerate(one.flows)}  # fmt: skip
+    return Flows(
+        flows=tuple(flows.values()),
+        lost=sum(one.lost for one in parts),
+        nodes=parts[-1].nodes if parts else (),
+        failed={node: why for one in parts for node, why in one.failed.items()},
+        overwritten=tuple(sorted({node for one in parts for node in one.overwritten})),
+    )
 
 
 def flow_evidence(

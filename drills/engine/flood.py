@@ -7,9 +7,11 @@ ends.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from drills.engine.seen import LoadSeen, Seen, Under
 from drills.engine.series import growth, series
 from drills.engine.target import Target
 from drills.engine.watch import Sources
-from drills.errors import InputError
+from drills.errors import InputError, WorldError
 from drills.inject import flood
 from drills.inject.flood import Locustfile, Plan, RateWatch
 from drills.inject.kinds import kind_of
@@ -34,7 +36,7 @@ from drills.playbook.model import Control
 
 MASTER = "master"
 LEAD_SECONDS = 0.5  # on the wall, that the load stands before and after the attempts; less of a short flood
-START_TOGETHER = 0.1  # wall seconds from "go" to the first attempt
+GLANCE_SECONDS = 2.0  # on the wall, between two looks at the flows
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,8 @@ class Flood:
         within = self.seconds - 2 * min(LEAD_SECONDS, self.seconds / 8)
         attackers = [attack.attacker(within) for attack in self._attacks]
         control = self._attacks[0].controller(within)
+        enough = threading.Event()
+        glancing = threading.Thread(target=self._glance, args=(enough,), name=f"glances-{self.name}", daemon=True)
         try:
             self._load.ready(self._interrupt.stop)
             for probe in (*attackers, control):
@@ -152,9 +156,13 @@ class Flood:
             if stopped():
                 return
             begin()
+            glancing.start()
             self._flood(self._load, attackers, control, tell, stopped)
         finally:
             self._load.close()
+            enough.set()
+            if glancing.ident is not None:
+                glancing.join(timeout=GLANCE_SECONDS)
             for probe in (*attackers, control):
                 probe.close()
             self._keep(attackers, control)
@@ -179,7 +187,9 @@ class Flood:
             locustfile=plan.locustfile.name,
         )  # fmt: skip
         self._seen.attack_began = load.go(flood.START_SECONDS, self._interrupt.stop)
-        began = time.time() + min(LEAD_SECONDS, self.seconds / 8) - START_TOGETHER
+        for one in self._state.under:
+            one.seen.attack_began = self._seen.attack_began
+        began = time.time() + min(LEAD_SECONDS, self.seconds / 8)
         attempts = sum(preflight.attack_of(one.spec).attempts for one in self._state.under)
         self._journal.write("attack", drill=self.name, attempts=attempts)
         for probe in (*attackers, control):
@@ -189,6 +199,13 @@ class Flood:
             tell("attack", Made(_together(attackers)), attempts)
             tell("control", control, self._control.attempts)
             self._tell_load(load, watch, tell)
+
+    def _glance(self, enough: threading.Event) -> None:
+        """Look at the denials now and then: a flood's own flows soon push them out of the agents' memory."""
+        while not enough.wait(GLANCE_SECONDS):
+            for attack in self._attacks:
+                with suppress(WorldError):  # the next one reaches back as far
+                    attack.glance()
 
     def _tell_load(self, load: Load, watch: RateWatch, tell: Tell) -> None:
         numbers = load.numbers

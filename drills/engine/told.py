@@ -29,7 +29,8 @@ def plan(drill: Drill, playbook: Playbook) -> dict[str, str]:
     """
     found = {"attack": action(drill.injection, playbook)}
     if drill.control is not None:
-        found["control"] = action(drill.control, playbook)
+        limit = drill.control.max_latency
+        found["control"] = action(drill.control, playbook) + (f", answered within {limit:g} s" if limit else "")
     if drill.expect.denied is not None:
         found["expected"] = (
             " or ".join(map(denial, drill.expect.denied)) or "any denial that a counter or a flow proves"

@@ -52,6 +52,12 @@ def enforcement_hints(enforcement: Enforcement, control: Control) -> Iterator[st
         yield "Are the agents' metrics and Hubble readable, and did nothing else stop the attempts? See the evidence."
 
 
+SMALL_LOAD = (
+    "What limits the load: Locust's pods, the way, or the target? See its numbers. In the lab a smaller --time-lapse "
+    "asks for fewer requests a second of the machine."
+)
+
+
 def control_hints(control: Control) -> Iterator[str]:
     """For a path that was not up."""
     if control.verdict != "up":
@@ -82,6 +88,7 @@ def recovery_hints(recovery: Recovery) -> Iterator[str]:
 def hints(drill: Drill) -> list[str]:
     """Everything to look at for a drill, without repetition."""
     found = [
+        *((SMALL_LOAD,) if drill.flood is not None and drill.flood.reason and drill.verdict != "aborted" else ()),
         *(enforcement_hints(drill.enforcement, drill.control) if drill.verdict != "aborted" else ()),
         *(control_hints(drill.control) if drill.verdict != "aborted" else ()),
         *(hint for alert in drill.alerts for hint in alert_hints(alert)),

@@ -102,6 +102,8 @@ def test_what_is_forbidden_stays_so_under_load_and_the_flood_is_told(
         assert (one["enforcement"]["verdict"], one["enforcement"]["denied"]) == ("held", 90)
         counter = next(each for each in one["enforcement"]["evidence"] if each["kind"] == "counter")
         assert counter["after"] - counter["before"] == 90  # its own, without the other's
+        flows = next(each for each in one["enforcement"]["evidence"] if each["kind"] == "flow")
+        assert (flows["count"], flows["partial"]) == (90, False)
     assert drill["control"]["verdict"] == "up"
     (alert,) = drill["alerts"]
     assert (alert["verdict"], alert["resolution"], alert["flags"]) == ("detected", "resolved", [])
