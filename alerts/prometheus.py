@@ -71,6 +71,12 @@ class LoadedRule:
     file: str
     interval_ms: int
 
+    def may_carry(self, labels: Mapping[str, str]) -> bool:
+        """Whether its own labels do not contradict these; a templated one may become anything."""
+        return all(
+            "{{" in self.labels.get(key, "") or self.labels.get(key, value) == value for key, value in labels.items()
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedRecord:

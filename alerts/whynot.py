@@ -117,15 +117,7 @@ def decide(facts: Facts) -> Stopped:
 
 
 def _fitting(facts: Facts) -> list[LoadedRule]:
-    """Rules whose own labels do not contradict the wanted ones (templated labels may become anything)."""
-    return [
-        rule
-        for rule in facts.rules
-        if all(
-            "{{" in rule.labels.get(key, "") or rule.labels.get(key, value) == value
-            for key, value in facts.labels.items()
-        )
-    ]
+    return [rule for rule in facts.rules if rule.may_carry(facts.labels)]
 
 
 def _rule_at_fault(facts: Facts) -> Stopped | None:

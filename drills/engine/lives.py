@@ -204,7 +204,7 @@ def rule_error(
         if snapshot.at < since:
             continue
         for rule in snapshot.rules_named(wanted.name):
-            if rule.health == "err" and carries({**wanted.labels, **rule.labels}, wanted.labels):
+            if rule.health == "err" and rule.may_carry(wanted.labels):
                 return f"evaluating {wanted.name} fails: {rule.last_error or SILENT}"
         for record in snapshot.records:
             if record.health == "err" and record.name in names:

@@ -89,7 +89,7 @@ def control_of(drill: Drill) -> Control:
 def rule_for(expectation_name: str, labels: Mapping[str, str], rules: Sequence[LoadedRule]) -> LoadedRule | None:
     """The loaded rule that can bring the expected alert: its own labels do not contradict the expected ones."""
     named = [rule for rule in rules if rule.name == expectation_name]
-    fitting = [rule for rule in named if all(rule.labels.get(name, value) == value for name, value in labels.items())]
+    fitting = [rule for rule in named if rule.may_carry(labels)]
     exact = [rule for rule in fitting if carries(rule.labels, labels)]
     return next(iter(exact or fitting or named), None)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from alerts.alertmanager import ManagedAlert
 from alerts.prometheus import ActiveAlert, LoadedRule
-from drills.engine.preflight import check_namespaces, left_over
+from drills.engine.lives import Wanted, rule_error
+from drills.engine.preflight import check_namespaces, left_over, rule_for
 from drills.engine.run import conditions
 from drills.engine.watch import Snapshot
 from drills.errors import InputError
@@ -50,6 +52,28 @@ def rule(name: str, *, active: bool) -> LoadedRule:
         group="g",
         file="f",
         interval_ms=1000,
+    )
+
+
+def test_of_rules_of_one_name_that_which_can_carry_the_labels() -> None:
+    page, warn = ({"severity": level} for level in ("page", "warning"))
+    plain, paged = replace(rule("A", active=False), labels=warn), replace(rule("A", active=False), labels=page)
+    templated = replace(plain, labels={"severity": "{{ $labels.level }}"})
+    assert rule_for("A", page, [plain, paged]) is paged
+    assert rule_for("A", page, [plain, templated]) is templated  # it may become anything
+    assert rule_for("A", page, [templated, paged]) is paged
+    assert rule_for("A", {"severity": "none"}, [plain, paged]) is plain  # to say what there is
+    assert rule_for("B", {}, [plain]) is None
+
+
+def test_an_evaluation_that_fails_is_told_of_a_rule_with_templated_labels_too() -> None:
+    ill = replace(rule("A", active=False), labels={"node": "{{ $labels.node }}"}, health="err", last_error="no")
+    polls = [Snapshot(2.0, rules=(ill,))]
+    assert rule_error(polls, Wanted("A", {"node": "w1"}), (), 1.0) == "evaluating A fails: no"
+    assert rule_error(polls, Wanted("A", {"node": "w1"}), (), 3.0) is None
+    assert (
+        rule_error([Snapshot(2.0, rules=(replace(ill, labels={"node": "w2"}),))], Wanted("A", {"node": "w1"}), (), 1.0)
+        is None
     )
 
 
