@@ -34,7 +34,9 @@ class Proxy:
         """Send the request on and its answer back. Raises ApiError 400, 404, 503."""
         scheme, name, port = _split(target.name or "")
         base = self._service(target, name, port) if target.resource is SERVICES else self._pod(target, name, port)
-        url = URL(f"{scheme}://{base}/{target.rest}").with_query(request.query_string)
+        url = URL(f"{scheme}://{base}/{target.rest}")
+        if asked := request.rel_url.raw_query_string:
+            url = URL(f"{url}?{asked}", encoded=True)  # as it came: decoded and encoded again it would be another
         headers = [(key, value) for key, value in request.headers.items() if key.lower() not in _HOP]
         try:
             async with (

@@ -145,10 +145,11 @@ def postgres_programs() -> str:
 
 @cache
 def machine_paths() -> tuple[str, ...]:
-    """What a pod sees of this machine beside the system's directories: this Python and this package."""
+    """What a pod sees of this machine beside the system's directories: this Python and the project's packages."""
     executable = Path(sys.executable).resolve()
     package = Path(__file__).resolve().parents[2]
-    paths = [sys.prefix, sys.base_prefix, sys.exec_prefix, str(executable.parents[1]), str(package)]
+    packages = [str(package), str(package.with_name("alerts"))]
+    paths = [sys.prefix, sys.base_prefix, sys.exec_prefix, str(executable.parents[1]), *packages]
     return tuple(dict.fromkeys(path for path in paths if path != "/" and not path.startswith("/usr/bin")))
 
 
