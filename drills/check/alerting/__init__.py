@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alerts import catalog
-from alerts.prometheus import Prometheus
-from drills.check.alerting import counting, groups, impossible, known, live, loading, selection
+from drills.check.alerting import counting, groups, impossible, known, loading, selection
 from drills.check.alerting.groups import RuleAt
 from drills.check.alerting.occurrences import occurrences
 from drills.check.finding import Finding
@@ -35,6 +34,8 @@ def _firing(world: World, rules: Sequence[RuleAt]) -> Iterator[Finding]:
     if world.options.prometheus is None:
         yield from known.check(found, catalogue, recorded)
     else:
-        yield from live.check(found, catalogue, recorded, Prometheus(world.options.prometheus))
+        from drills.check.alerting import live  # noqa: PLC0415 - the HTTP client takes longer to import than all the rest
+
+        yield from live.check(found, catalogue, recorded, world.options.prometheus)
     yield from counting.check(found, catalogue, recorded)
     yield from impossible.check(rules, catalogue)

@@ -116,6 +116,7 @@ _TARGET_PREFIXES: Final = (
     "exported_", "kubernetes_", "k8s_", "label_", "app_kubernetes_io_", "__", "cluster_", "node_", "topology_",
     "cloud_",
 )  # fmt: skip
+_AGENT_NAMESPACES: Final = ("kube-system", "cilium", "cilium-system", "kube-cilium", "networking", "network", "cni")
 _BUILT_IN: Final = ("ALERTS", "ALERTS_FOR_STATE", "up")
 _BUILT_IN_PREFIX: Final = "scrape_"
 
@@ -132,7 +133,7 @@ def check(found: Sequence[Occurrence], catalogue: Catalogue, recorded: Set[str])
             yield from _pattern(each, catalogue)
         elif series is not None:
             yield from _labels(each, series, catalogue)
-            if series.metric.off and name not in noted:
+            if (series.metric.off or series.metric.only) and name not in noted:
                 noted.add(name)
                 yield _off(each, series.metric)
         elif catalogue.covers(name):
@@ -208,8 +209,8 @@ def empty(each: Occurrence, what: str) -> str:
 
 def _off(each: Occurrence, metric: Metric) -> Finding:
     name = each.metric
-    text = f"{name} is off by default"
-    fix = f"It takes {metric.off}."
+    text = f"{name} is off by default" if metric.off else f"{name} is there only with {metric.only}"
+    fix = f"It takes {metric.off or metric.only}."
     return OFF.at(each.rule.at(each.offset, name), text, fix=fix, span=len(name))
 
 
@@ -238,6 +239,8 @@ def _labels(each: Occurrence, series: Series, catalogue: Catalogue) -> Iterator[
 
 def _label(each: Occurrence, matcher: LabelMatcher, metric: Metric, catalogue: Catalogue) -> Iterator[Finding]:
     label = matcher.name
+    if label == "namespace" and metric.exporter == "agent":
+        yield from _agents_namespace(each, matcher, metric)
     if label in _TARGET or label.startswith(_TARGET_PREFIXES) or (metric.context and label in catalogue.context):
         return
     absent = passes(matcher, "")
@@ -259,6 +262,19 @@ def _label(each: Occurrence, matcher: LabelMatcher, metric: Metric, catalogue: C
     if level is Level.WARNING:
         effect = f"Unless relabelling adds {label}: {effect[0].lower()}{effect[1:]}"
     yield LABEL.at(place, text, effect=effect, fix=fix, level=_softened(each, level), span=len(label))
+
+
+def _agents_namespace(each: Occurrence, matcher: LabelMatcher, metric: Metric) -> Iterator[Finding]:
+    if any_passes(matcher, _AGENT_NAMESPACES) is not False:
+        return
+    text = f"the namespace of {metric.name} is that of the agent's pod, not of whose packets it counts"
+    effect = (
+        f"{matcher} passes no series, unless the agents run in such a namespace: the agents' metrics know nodes, and "
+        f"no namespaces and pods. {each.rule} is silent."
+    )
+    fix = "Remove the matcher, or count with Hubble, whose labelsContext adds source_namespace."
+    place = each.rule.at(each.label_offset("namespace"), "namespace")
+    yield LABEL.at(place, text, effect=effect, fix=fix, level=Level.WARNING, span=len(str(matcher)))
 
 
 def _value(each: Occurrence, matcher: LabelMatcher, values: tuple[str, ...], metric: Metric) -> Iterator[Finding]:

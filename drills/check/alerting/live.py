@@ -29,16 +29,14 @@ class Server:
         return self._counts[text]
 
 
-def check(
-    found: Sequence[Occurrence], catalogue: Catalogue, recorded: Set[str], prometheus: Prometheus
-) -> Iterator[Finding]:
+def check(found: Sequence[Occurrence], catalogue: Catalogue, recorded: Set[str], url: str) -> Iterator[Finding]:
     """As `known.check`, where the server does not show that a selector finds series.
 
     A series that is not there now may be born by its first event, so the server alone makes no error.
 
     :raises WorldError: where the server cannot be asked.
     """
-    server = Server(prometheus)
+    server = Server(Prometheus(url))
     told: set[str] = set()
     for each in found:
         if each.metric in recorded or known.built_in(each.metric) or server.count(each.selector):

@@ -81,7 +81,7 @@ TABLE: dict[str, dict[str, str]] = {
     f"sum by (node) (rate({L7}[5m])) / sum by (node) (rate(cilium_policy_l7_total[1h])) > 1": {},
     f'sum(rate({L7}[5m])) / sum(rate(cilium_policy_l7_total{{rule="received"}}[5m])) > 1': {},
     "cilium_kvstore_initial_sync_completed == 2": {IMPOSSIBLE: ERROR},
-    "cilium_bgp_control_plane_session_state == 2": {},  # known from the documentation only
+    "cilium_bgp_control_plane_session_state == 2": {"cilium/metric-off": NOTE},  # known from the documentation only
     "hour() > 23": {IMPOSSIBLE: ERROR},
     "time() - cilium_process_start_time_seconds < 0": {},
     "clamp_max(cilium_unreachable_nodes, 3) > 3": {IMPOSSIBLE: ERROR},

@@ -40,6 +40,9 @@ WRONG: dict[str, dict[str, str]] = {
     'cilium_node_health_connectivity_status{source_node_name="a",status="unreachable"} > 0': {
         "cilium/unknown-label": WARNING  # the upgrade notes of 1.19 say to add it by relabelling
     },
+    'sum(increase(cilium_policy_l7_total{rule="denied",namespace="backend"}[5m])) > 10': {
+        "cilium/unknown-label": WARNING
+    },
     # values
     'sum(increase(cilium_policy_l7_total{rule="DENIED"}[5m])) > 10': {"cilium/label-value": ERROR},
     'sum(increase(cilium_policy_l7_total{proxy_type=~"http.*"}[5m])) > 10': {"cilium/label-value": ERROR},
@@ -84,6 +87,7 @@ FINE = (
     'sum(increase(cilium_policy_l7_total{rule="denied",verdict=""}[5m])) > 10',
     'cilium_policy_endpoint_enforcement_status{enforcement=~"audit-.*"} > 0',
     "cilium_policy_l7_created > 0",
+    'sum(increase(cilium_policy_l7_total{rule="denied",namespace=~"kube-.*"}[5m])) > 10',
     '{__name__=~"cilium_unreachable_.*"} > 0',
     "up == 0",
     "scrape_samples_scraped == 0",
