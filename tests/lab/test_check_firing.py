@@ -174,3 +174,17 @@ def test_an_alert_that_a_drill_does_not_expect_mutes_the_one_that_it_does(tmp_pa
         inhibited = [each for each in found(tmp_path) if each.rule == "alertmanager/inhibited"]
         assert [f"is muted while {name} fires" in each.message for each in inhibited] == ([True] if muted else [])
         assert all("has the label namespace, which counts as equal" in each.effect for each in inhibited)
+
+
+def test_every_lie_about_delivery_that_files_can_tell_is_found() -> None:
+    """As tests/e2e/test_lies_delivery.py shows them in the lab; silences and failing endpoints no file can tell."""
+    lies = ROOT / "tests" / "e2e" / "lies" / "delivery"
+    playbook, rules, config = (lies / f"{each}.yaml" for each in ("playbook", "rules", "alertmanager"))
+    told = found(playbook, rules, config, ROOT / "playbooks" / "demo")
+    assert {(each.rule, each.message.split()[0]) for each in told if each.rule.startswith("alertmanager/")} == {
+        ("alertmanager/inhibited", "Inhibited"),
+        ("alertmanager/muted-always", "TimeMuted"),
+        ("alertmanager/no-receiver", "Swallowed"),
+        ("alertmanager/wrong-receiver", "Misrouted"),
+    }
+    assert not [each for each in told if each.rule.startswith("alert/")]
