@@ -127,7 +127,7 @@ def test_written_tests_are_passed_by_promtool_alone_and_notice_every_change(tmp_
     assert promtool.run("test", "rules", *tests, cwd=out).returncode == 0
     loud = [each for each in tests if ".quiet" not in each]
     right = {test: (out / test.replace(".test.", ".rules.")).read_text() for test in loud}
-    for old, new in ((r"> (\d+)\n", lambda found: f"> {int(found[1]) * 300 + 1}\n"), ("for: ", lambda _: "for: 15s #")):
+    for old, new in ((r"> (\d+)\b", lambda found: f"> {int(found[1]) * 300 + 1}"), ("for: ", lambda _: "for: 15s #")):
         for test in loud:
             (out / test.replace(".test.", ".rules.")).write_text(re.sub(old, new, right[test]))
         sections = promtool.run("test", "rules", *loud, cwd=out).stdout.split("Unit Testing:  ")[1:]
