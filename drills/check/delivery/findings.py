@@ -80,7 +80,7 @@ def _routed(config: Config, one: Expected) -> Iterator[Finding]:
         routes = routes_in(config.data, labels, time.time())
         taken = ", ".join(each.receiver for each in routes)
         wanted = [each for each in routes if one.spec.receiver in (None, each.receiver)]
-        where = f"with {_pairs(labels)}, {one.spec.name} is routed to {taken or 'nobody'}"
+        where = f"{one.spec.name}{_with(labels)} is routed to {taken or 'nobody'}"
         if not wanted:
             yield documented.WRONG_RECEIVER.at(one.place("receiver"), f"{where}, not to {one.spec.receiver}")
         elif not any(each.integrations for each in wanted):
@@ -127,5 +127,6 @@ def _inhibited(
         return
 
 
-def _pairs(labels: Mapping[str, str]) -> str:
-    return "{" + ", ".join(f"{key}={value}" for key, value in labels.items() if key != "alertname") + "}"
+def _with(labels: Mapping[str, str]) -> str:
+    pairs = ", ".join(f"{key}={value}" for key, value in labels.items() if key != "alertname")
+    return f" with {{{pairs}}}" if pairs else ""

@@ -5,6 +5,7 @@ What is not among the manifests is unknown, and so is everything that would depe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,13 +14,15 @@ from typing import Any, Final
 from drills.check.world import Manifest, World, pod_template
 from drills.cilium.decide import EndpointPolicy, Policies
 from drills.cilium.entries import PolicyRef
-from drills.cilium.labels import Labels, identity_labels
+from drills.cilium.labels import CLUSTER, NAMESPACE_LABELS, Labels, identity_labels
+from drills.cilium.model import NetworkPolicy
 from drills.cilium.peers import Services, ServiceTarget
 from drills.cilium.policy import UnreadablePolicyError, parse
 from drills.cilium.ports import NamedPorts
 
 DEFAULT_NAMESPACE: Final = "default"
 NAME_LABEL: Final = "kubernetes.io/metadata.name"  # the API server gives it to every namespace
+_ASKED: Final = re.compile(rf"{re.escape(CLUSTER)}|{re.escape(NAMESPACE_LABELS)}\.(?!{re.escape(NAME_LABEL)}\b)[^'\"]+")
 SEVERAL: Final = 2  # pods of a DaemonSet: one on every node, and a cluster has more than one
 
 
@@ -67,13 +70,14 @@ class Cluster:
     policies: Policies
     manifests: Mapping[PolicyRef, Manifest]  # of the policies
     others: frozenset[str]
+    asks_namespaces: bool = False  # a policy asks for labels of namespaces
+    asks_cluster: bool = False  # a policy asks for the cluster's name
 
     @classmethod
     def of(cls, world: World) -> Cluster:
         """The cluster of a world; policies that are no policies at all are left out (they are findings elsewhere)."""
         services = {(each.namespace, each.name): each for each in map(_service, world.of_kind("Service")) if each}
-        objects: dict[PolicyRef, Manifest] = {}
-        parsed = []
+        policies: dict[PolicyRef, tuple[NetworkPolicy, Manifest]] = {}  # of two by one name the last one is applied
         for manifest in world.policies:
             if not manifest.metadata:
                 continue
@@ -81,16 +85,27 @@ class Cluster:
                 policy = parse(with_namespace(manifest))
             except UnreadablePolicyError:
                 continue
-            parsed.append(policy)
-            objects[PolicyRef(policy.kind, policy.namespace, policy.metadata.name)] = manifest
+            policies[PolicyRef(policy.kind, policy.namespace, policy.metadata.name)] = policy, manifest
+        asked = {found for _, manifest in policies.values() for found in _ASKED.findall(repr(manifest.data))}
+        workloads = (each for each in map(_workload, world.workloads) if each is not None)
         return cls(
             namespaces={each.name: _strings(each.metadata.get("labels")) for each in world.of_kind("Namespace")},
-            workloads=[each for each in map(_workload, world.workloads) if each is not None],
+            workloads=list({each.title: each for each in workloads}.values()),
             services=services,
-            policies=Policies.build(parsed, services=_targets(services)),
-            manifests=objects,
+            policies=Policies.build([policy for policy, _ in policies.values()], services=_targets(services)),
+            manifests={ref: manifest for ref, (_, manifest) in policies.items()},
             others=frozenset(namespace_of(each) for each in world.of_kind("NetworkPolicy")),
+            asks_namespaces=any(each != CLUSTER for each in asked),
+            asks_cluster=CLUSTER in asked,
         )
+
+    def unknown(self, namespace: str) -> str | None:
+        """Why nothing can be said of pods in a namespace; None where all that policies ask of them is known."""
+        if namespace in self.others:
+            return f"namespace {namespace} has a Kubernetes NetworkPolicy, which is not modelled"
+        if self.asks_namespaces and namespace not in self.namespaces:
+            return f"policies ask for labels of namespaces, and Namespace {namespace} is not among the manifests"
+        return "policies ask for the cluster's name" if self.asks_cluster else None
 
     def knows(self, namespace: str) -> bool:
         """Whether the manifests of a namespace are given: at least one workload or Service in it."""

@@ -30,7 +30,7 @@ from drills.playbook import (
 from drills.playbook.model import From
 from drills.source import KeyPath
 
-_ALIKE: Final = 0.8  # of label values: nearer, and it is a misspelling
+_ALIKE: Final = 0.65  # of label values: nearer, and it is a misspelling
 
 
 def predictions(world: World, cluster: Cluster) -> Iterator[Finding]:

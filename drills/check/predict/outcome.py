@@ -18,7 +18,7 @@ from drills.cilium.peers import CidrPeer, Remote, ServicePeer, UnmodelledPeer
 from drills.inject.base import service_of
 from drills.inject.dns import is_address
 from drills.inject.kinds import kind_of
-from drills.playbook import DnsInjection, ExistingPod, HttpInjection, Playbook, ProbeInjection
+from drills.playbook import DnsInjection, ExistingPod, HttpInjection, Playbook, ProbeInjection, TcpInjection
 from drills.playbook.model import From
 
 _ESCAPED: Final = re.compile("%[0-9A-Fa-f]{2}")
@@ -82,8 +82,9 @@ def predict(injection: ProbeInjection, playbook: Playbook, cluster: Cluster) -> 
 def source_labels(given: From, playbook: Playbook, cluster: Cluster) -> Labels | str:
     """The identity labels of a source, or why they are unknown."""
     source = playbook.source_of(given)
-    if source.namespace in cluster.others:
-        return f"namespace {source.namespace} has a Kubernetes NetworkPolicy, which is not modelled"
+    why = cluster.unknown(source.namespace)
+    if why is not None:
+        return why
     if not isinstance(source, ExistingPod):
         return cluster.identity(source.labels, source.namespace, source.service_account)
     for each in cluster.workloads:
@@ -141,8 +142,9 @@ def _inside(injection: ProbeInjection, source: Labels, cluster: Cluster) -> list
     service = cluster.services.get(named)
     if service is None or service.external:
         return [unknown(f"Service {named[0]}/{named[1]} is not among the manifests")]
-    if service.namespace in cluster.others:
-        return [unknown(f"namespace {service.namespace} has a Kubernetes NetworkPolicy, which is not modelled")]
+    why = cluster.unknown(service.namespace)
+    if why is not None:
+        return [unknown(why)]
     lookup = _lookup(f"{service.name}.{service.namespace}.svc.cluster.local", source, cluster)
     if lookup.met is not Met.ANSWERED:
         refused = isinstance(injection, DnsInjection) or lookup.met is Met.UNKNOWN
@@ -165,6 +167,8 @@ def _to_pod(injection: ProbeInjection, source: Labels, service: Service, pod: Wo
     destination = replace(_remote(labels), named_ports=pod.named_ports)
     flow = Flow(_remote(source), destination, "TCP", port, http=request_of(injection))
     found = _connect(flow, source, cluster, labels)
+    if found.proxied and flow.http is None and not isinstance(injection, TcpInjection):
+        return unknown(f"what an HTTP proxy makes of {injection.kind} is not modelled")  # TLS, or another protocol
     return replace(found, service=service, workload=pod, looked_up=True)
 
 
@@ -175,9 +179,8 @@ def request_of(injection: ProbeInjection) -> HttpRequest | None:
     if not isinstance(injection, HttpInjection) or injection.tls:
         return None
     path, question, query = injection.target.partition("?")
-    return HttpRequest(
-        injection.method, normalised(path) + question + query, injection.authority, dict(injection.headers)
-    )
+    host = next((value for name, value in injection.headers.items() if name.lower() == "host"), injection.authority)
+    return HttpRequest(injection.method, normalised(path) + question + query, host, dict(injection.headers))
 
 
 def normalised(path: str) -> str:

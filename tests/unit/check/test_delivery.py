@@ -105,8 +105,8 @@ def test_the_receiver_that_swallows_and_the_one_that_is_not_meant(tmp_path: Path
     alerts = "{name: A, within: 4m}, {name: B, within: 4m, receiver: pager}"
     found = delivered(tmp_path, alerts, {"A": {"team": "shop"}, "B": {"team": "bank"}})
     assert found == [
-        "alertmanager/no-receiver: with {team=shop}, A is routed to nobody, which sends nothing",
-        "alertmanager/wrong-receiver: with {team=bank}, B is routed to security, not to pager",
+        "alertmanager/no-receiver: A with {team=shop} is routed to nobody, which sends nothing",
+        "alertmanager/wrong-receiver: B with {team=bank} is routed to security, not to pager",
     ]
 
 

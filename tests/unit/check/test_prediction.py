@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,41 @@ def _is_of(finding: Finding, drill: str) -> bool:
 def test_without_policies_or_manifests_nothing_is_said() -> None:
     assert found(read(*sorted(PLAYBOOKS.glob("*.yaml")))) == []
     assert found(read(*sorted(PLAYBOOKS.glob("*.yaml")), PLAYBOOKS / "demo" / POLICIES)) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("apiVersion: cilium.io/v2", "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n"
+         "metadata: {name: also, namespace: backend}\n---\napiVersion: cilium.io/v2"),
+        ("app: frontend, io.kubernetes.pod.namespace: frontend",
+         "app: frontend, io.cilium.k8s.namespace.labels.team: web"),
+        ("app: frontend, io.kubernetes.pod.namespace: frontend",
+         "app: frontend, io.kubernetes.pod.namespace: frontend, io.cilium.k8s.policy.cluster: east"),
+    ],
+    ids=["kubernetes-policy", "namespace-labels", "cluster"],
+)  # fmt: skip
+def test_what_hangs_on_facts_that_files_do_not_hold_is_left_alone(tmp_path: Path, old: str, new: str) -> None:
+    world = edited(tmp_path, lambda text: text.replace(old, new))
+    world = replace(world, objects=[each for each in world.objects if each.kind != "Namespace"])
+    playbooks = [each for each in world.playbooks if each.playbook.name == "admin-path"]
+    assert found(replace(world, playbooks=playbooks)) == []
+
+
+def test_of_two_policies_by_one_name_the_last_one_is_applied(tmp_path: Path) -> None:
+    wide = (PLAYBOOKS / "demo" / POLICIES).read_text().replace('path: "/"}', 'path: "/.*"}')
+    (tmp_path / "wide.yaml").write_text(wide)
+    assert found(read(PLAYBOOKS / "admin-path.yaml", tmp_path / "wide.yaml", PLAYBOOKS / "demo")) == []
+    (breached,) = found(read(PLAYBOOKS / "admin-path.yaml", PLAYBOOKS / "demo", tmp_path / "wide.yaml"))
+    assert breached.rule == "playbook/would-be-breached"
+
+
+def test_tls_and_other_protocols_through_an_http_proxy_are_not_judged(tmp_path: Path) -> None:
+    text = (
+        (PLAYBOOKS / "admin-path.yaml").read_text().replace("http://http-api.backend/", "https://http-api.backend:80/")
+    )
+    (tmp_path / "tls.yaml").write_text(text)
+    assert found(read(tmp_path / "tls.yaml", PLAYBOOKS / "demo")) == []
 
 
 @pytest.mark.parametrize(
