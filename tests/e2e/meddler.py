@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,11 @@ class Meddler:
         self._lab = lab
         self.replaced = ""  # uid of the pod that took a drill pod's place
 
-    def drill_pod(self) -> str:
-        owners = self._kubectl("get", "configmap", "-n", "clients", "-l", "drills/run", "-o", "name").split()
-        return next(owner for owner in owners if "drill-client" in owner).partition("/")[2]
+    def drill_pod(self, drill: str) -> str:
+        """The client's: another drill's pod may be about to go."""
+        pods = json.loads(self._kubectl("get", "pods", "-n", "clients", "-o", "json"))["items"]
+        own = [pod for pod in pods if (pod["metadata"].get("annotations") or {}).get("drills/drill") == drill]
+        return next(str(pod["metadata"]["name"]) for pod in own if "drill-client" in pod["metadata"]["name"])
 
     def restart_agent(self) -> None:
         agents = ("-n", "kube-system", "-l", "k8s-app=cilium", "--field-selector", "spec.nodeName=k8s-w1")
@@ -80,7 +83,7 @@ class Meddler:
         self._kubectl("delete", "cnp", "-n", "app", "dropped")
 
     def kill_probe(self) -> None:
-        self._kubectl("exec", "-n", "clients", self.drill_pod(), "--", "python", "-c", KILL_PROBE)
+        self._kubectl("exec", "-n", "clients", self.drill_pod("probe-killed"), "--", "python", "-c", KILL_PROBE)
 
     def remove_target(self) -> None:
         self._kubectl("delete", "pod", "-n", "app", "mortal", "--grace-period=0", "--force")
@@ -100,11 +103,11 @@ class Meddler:
             subprocess.run([*command, "del", "blackhole", route[0]], check=True)
             subprocess.run([*command, "add", *route], check=True)
 
-    def remove_drill_pod(self) -> None:
-        self._kubectl("delete", "pod", "-n", "clients", self.drill_pod(), "--grace-period=0", "--force")
+    def remove_drill_pod(self, drill: str = "pod-removed") -> None:
+        self._kubectl("delete", "pod", "-n", "clients", self.drill_pod(drill), "--grace-period=0", "--force")
 
     def replace_drill_pod(self) -> None:
-        name = self.drill_pod()
-        self.remove_drill_pod()
+        name = self.drill_pod("pod-replaced")
+        self.remove_drill_pod("pod-replaced")
         self._kubectl("create", "-f", "-", stdin=THEIRS.format(name=name))
         self.replaced = self._kubectl("get", "pod", "-n", "clients", name, "-o", "jsonpath={.metadata.uid}")

@@ -14,7 +14,7 @@ from alerts.bounds import Timing
 from alerts.rule import AlertRule, load_rules
 from drills.engine import schedule
 from drills.engine.feasible import Watched
-from drills.engine.schedule import Plan
+from drills.engine.schedule import Plan, Planned
 from drills.playbook import load
 
 ROOT = Path(__file__).parents[3]
@@ -157,8 +157,20 @@ def check(plan: Plan) -> None:
         assert waits.get(first.drill) == apart
         if apart is not None:
             assert second.starts >= first.over(apart.until)
+    for mover in plan.drills:
+        for reader in plan.drills:
+            check_undisturbed(plan, mover, reader)
     for one in plan.drills:
         direct = plan.direct(one.drill)
         assert {wait.drill for wait in direct} <= {wait.drill for wait in one.waits}
         assert bool(direct) is bool(one.waits)
     assert known[plan.chain[-1]].ends == plan.seconds
+
+
+def check_undisturbed(plan: Plan, mover: Planned, reader: Planned) -> None:
+    """Nobody attacks, from its start on, what the rules of another one read, while that one runs."""
+    prints = plan.footprints[mover.drill], plan.footprints[reader.drill]
+    if mover is reader or not any(prints[0].moves(read) for read in prints[1].reads):
+        return
+    assert mover.attack_over <= reader.starts or mover.starts >= reader.ends
+    assert not (prints[0].expects & prints[1].quiet) or mover.ends <= reader.starts or mover.starts >= reader.ends

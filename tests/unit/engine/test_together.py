@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 
 from drill_texts import drill_text, playbook
 
-from drills.engine import schedule
+from drills.engine import judging, schedule
 from drills.engine.conflicts import Conflict, Until
 from drills.engine.interrupt import Interrupt
 from drills.engine.result import Control, Drill, Enforcement, Recovery
 from drills.engine.schedule import Durations, Plan, Planned, Wait
+from drills.engine.seen import Seen
 from drills.engine.together import Together
 
 API, SITE, DB = "http-api.backend", "malicious-site.com", "database.database"
@@ -196,3 +197,18 @@ def test_all_that_attack_at_once_stay_within_the_guards_rate() -> None:
 
     assert seen["a"] == ["a"]
     assert "a" not in seen["b"] + seen["c"]
+
+
+def test_a_drill_that_broke_off_is_not_judged_and_says_why() -> None:
+    spec = playbook(drill_text("a", "http", API, ("Denied",), ("Quiet",))).drills[0]
+    seen = Seen(started=1.0)
+
+    unknown = judging.lost(spec, seen, "it hung")
+    seen.recovery = Recovery(verdict="not-restored", seconds=1.0, reason="pod frontend/x is still there")
+    left = judging.lost(spec, seen, "it hung")
+
+    assert (unknown.verdict, unknown.enforcement.verdict) == ("inconclusive", "inconclusive")
+    assert [one.verdict for one in (*unknown.alerts, *unknown.quiet)] == ["not-judged", "not-judged"]
+    assert unknown.recovery.verdict == "not-verified"
+    assert all("it hung" in reason for reason in unknown.reasons if "resolution" not in reason)
+    assert left.verdict == "failed"
