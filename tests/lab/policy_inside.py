@@ -18,7 +18,9 @@ from policy_flows import NAMESPACES, NODES, OUTSIDE, PODS, PORTS, WORLD, Chance,
 
 from drills.lab import netns, plan, topology
 from drills.lab.agent.agents import Agents
-from drills.lab.api.resources import CCNP, CNP, NAMESPACES as NAMESPACE, PODS as POD
+from drills.lab.api.resources import CCNP, CNP
+from drills.lab.api.resources import NAMESPACES as NAMESPACE
+from drills.lab.api.resources import PODS as POD
 from drills.lab.api.store import Store
 from drills.lab.api.types import Obj
 from drills.lab.daemons import Daemons

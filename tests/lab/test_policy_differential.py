@@ -142,12 +142,12 @@ def differences(found: list[Round]) -> tuple[list[str], Counter[str]]:
 
 
 def test_the_lab_does_what_the_model_says() -> None:
-    wrong, counts = differences(rounds(seed=1, count=12))
+    wrong, counts = differences(rounds(seed=1, count=8))
     assert wrong == []
     assert set(counts) >= {"200", "403", "dropped", "connected", "refused", "no answer", "answered, connected"}
     assert counts["answered, dropped"] > 0
-    assert counts["403"] >= 50
-    assert counts["dropped"] >= 200
+    assert counts["403"] >= 30
+    assert counts["dropped"] >= 100
 
 
 @pytest.mark.slow
