@@ -104,7 +104,7 @@ def run(seed: int, count: int) -> int:
     return found
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_document_makes_it_fall_over(seed: int) -> None:
     assert run(seed, 250) > 250
 
