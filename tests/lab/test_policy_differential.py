@@ -137,7 +137,9 @@ def differences(found: list[Round]) -> tuple[list[str], Counter[str]]:
             got = happened(flow, record)
             counts[got] += 1
             if wanted != got:
-                wrong.append(f"round {number}: the model says {wanted}, the lab {got}: {flow}\n{each['policies']}")
+                wrong.append(
+                    f"round {number}: the model says {wanted}, the lab {got}: {flow}\n{record}\n{each['policies']}"
+                )
     return wrong, counts
 
 
