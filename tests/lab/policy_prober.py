@@ -1,7 +1,8 @@
 """Attempts of the probe, many at once: run in one network namespace, a round of flows for each line of input.
 
-With the argument ``own-ports`` connections come from ports that no proxy uses: Envoy goes on in the pod's name from a port
-of its own, and where that is one which the pod has just used towards the same target, either connection may be lost.
+With the argument ``own-ports`` connections come from ports that no proxy uses: Envoy goes on in the pod's name from a
+port of its own, and where that is one which the pod has just used towards the same target, either connection may be
+lost.
 
 A line is a list of ``[kind, address, configuration]``; the answer is a line with the attempts' records in that order.
 """
