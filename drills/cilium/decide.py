@@ -236,7 +236,7 @@ class Policies:
         return cls(tuple(rules), tuple(refused), mode)
 
     def for_endpoint(self, labels: Labels) -> EndpointPolicy:
-        """What applies to an endpoint with these identity labels. The world and the nodes are none, and have no policy."""
+        """What applies to an endpoint with these labels; nothing to the world and the nodes, which are none"""
         if self.mode == "never" or any(f"{SOURCE_RESERVED}:{name}" in labels for name in _NO_ENDPOINTS):
             return EndpointPolicy()
         selected = [rule for rule in self.rules if rule.subject.matches(labels)]

@@ -66,15 +66,19 @@ class Chance:
         self._round = 0
 
     def policies(self) -> list[Obj]:
-        """The policies of a round: some in each namespace, now and then one for all."""
+        """The policies of a round: of every shape, or, every other time, those that proxies enforce."""
         self._round += 1
-        found = [
-            self._policy(number, self.random.choice(("red", "blue"))) for number in range(self.random.randint(1, 5))
-        ]
+        namespaces = ("red", "blue")
+        if self._round % 2:
+            found = [self._requests(number, namespace) for number, namespace in enumerate(namespaces)]
+            found += [self._names(len(found) + number, namespace) for number, namespace in enumerate(namespaces)]
+            return self.random.sample(found, self.random.randint(2, 4))
+        count = self.random.randint(1, 5)
+        found = [self._policy(number, self.random.choice(namespaces)) for number in range(count)]
         if self.random.random() < 0.4:
             found.append(self._policy(len(found), None))
-        if self.random.random() < 0.6:
-            found.append(self._names(len(found)))
+        if self.random.random() < 0.4:
+            found.append(self._names(len(found), self.random.choice(namespaces)))
         return found
 
     def flows(self, count: int) -> list[FlowSpec]:
@@ -110,9 +114,32 @@ class Chance:
             spec["enableDefaultDeny"] = {key: self.random.random() < 0.5 for key in ("ingress", "egress")}
         return self._object(number, namespace, spec)
 
-    def _names(self, number: int) -> Obj:
+    def _requests(self, number: int, namespace: str) -> Obj:
+        """Requests that pods of a namespace answer, and now and then those that they may make."""
+        anybody: tuple[Obj, ...] = (
+            {"Entities": ["all"]},
+            {"Endpoints": [{}]},
+            {"Endpoints": [self._peer(), self._peer()]},
+            {},
+        )
+        spec: Obj = {"endpointSelector": self._selector(namespace)}
+        for section, way in (("ingress", "from"), ("egress", "to")):
+            if section == "ingress" or self.random.random() < 0.4:
+                peers = self.random.choices(anybody, k=self.random.randint(1, 2))
+                spec[section] = [
+                    {f"{way}{key}": value for key, value in each.items()}
+                    | {"toPorts": [self._http_port() for _ in range(2)]}
+                    for each in peers
+                ]
+        return self._object(number, namespace, spec)
+
+    def _http_port(self) -> Obj:
+        port = self.random.choice(("80", "8080", "web", "9090"))
+        rules = {"http": [self._request() for _ in range(self.random.randint(1, 3))]}
+        return {"ports": [{"port": port, "protocol": "TCP"}], "rules": rules}
+
+    def _names(self, number: int, namespace: str) -> Obj:
         """Names that may be looked up, and names that may be connected to: one such policy, for pods of a namespace."""
-        namespace = self.random.choice(("red", "blue"))
         resolver = {"matchLabels": {"k8s-app": "kube-dns", "io.kubernetes.pod.namespace": "kube-system"}}
         lookups = {"ports": [{"port": "53", "protocol": "ANY"}]}
         if self.random.random() < 0.9:
@@ -194,11 +221,7 @@ class Chance:
 
     def _ports(self, section: str) -> Obj:
         if section in {"ingress", "egress"} and self.random.random() < 0.5:
-            port = self.random.choice(("80", "8080", "web"))
-            found: Obj = {"ports": [{"port": port, "protocol": "TCP"}]}
-            if self.random.random() < 0.95:
-                found["rules"] = {"http": [self._request() for _ in range(self.random.randint(1, 3))]}
-            return found
+            return self._http_port()
         choices: tuple[Obj, ...] = (
             {"port": "80", "protocol": "TCP"},
             {"port": "8080", "protocol": "TCP"},

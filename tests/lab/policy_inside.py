@@ -57,6 +57,7 @@ class Lab:
         for name in (*(pod.name for pod in PODS if pod.name != "dns"), WORLD, *NODES):
             self.probers[name] = await asyncio.create_subprocess_exec(
                 *("nsenter", f"--net={netns.NETNS_DIR / name}", "--", sys.executable, str(PROBER)),
+                *(() if name in NODES else ("own-ports",)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 limit=2**24,

@@ -1,5 +1,9 @@
 """Attempts of the probe, many at once: run in one network namespace, a round of flows for each line of input.
 
+With the argument ``own-ports`` connections come from ports that no proxy uses: Envoy goes on in the pod's name from a
+port of its own, and where that is one which the pod has just used towards the same target, either connection may be
+lost.
+
 A line is a list of ``[kind, address, configuration]``; the answer is a line with the attempts' records in that order.
 """
 
@@ -9,6 +13,7 @@ import json
 import selectors
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from drills.probe.attempt import Attempt, AttemptError, Steps, failure_of
@@ -65,7 +70,13 @@ class Round:
         self.records[attempt.number] = attempt.end(failure)
 
 
+OWN_PORTS = "10000 19999"  # a node's, and so Envoy's, begin with 20000
+RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
 def main() -> None:
+    if "own-ports" in sys.argv[1:]:
+        RANGE.write_text(OWN_PORTS)
     for line in sys.stdin:
         found = Round(json.loads(line))
         found.until_done()

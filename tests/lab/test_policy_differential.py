@@ -137,22 +137,24 @@ def differences(found: list[Round]) -> tuple[list[str], Counter[str]]:
             got = happened(flow, record)
             counts[got] += 1
             if wanted != got:
-                wrong.append(f"round {number}: the model says {wanted}, the lab {got}: {flow}\n{each['policies']}")
+                wrong.append(
+                    f"round {number}: the model says {wanted}, the lab {got}: {flow}\n{record}\n{each['policies']}"
+                )
     return wrong, counts
 
 
 def test_the_lab_does_what_the_model_says() -> None:
-    wrong, counts = differences(rounds(seed=1, count=12))
+    wrong, counts = differences(rounds(seed=1, count=8))
     assert wrong == []
     assert set(counts) >= {"200", "403", "dropped", "connected", "refused", "no answer", "answered, connected"}
     assert counts["answered, dropped"] > 0
-    assert counts["403"] >= 50
-    assert counts["dropped"] >= 200
+    assert counts["403"] >= 30
+    assert counts["dropped"] >= 100
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("seed", range(2, 6))
+@pytest.mark.parametrize("seed", range(2, 12))
 def test_and_so_it_does_many_times_over(seed: int) -> None:
-    wrong, _ = differences(rounds(seed, count=60))
+    wrong, _ = differences(rounds(seed, count=12))
     assert wrong == []

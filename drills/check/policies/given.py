@@ -6,7 +6,7 @@ Lookups go through indexes by label, so that the cost grows with the number of p
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -154,50 +154,50 @@ def _texts(found: Any) -> Mapping[str, str]:
 
 
 Label = tuple[str, str]  # bare key and value
+Key = tuple[str | None, Label | None]  # a namespace and a label in it; None where a selector names none
 
 
 class _RuleIndex:
-    """Rules by one equality of their subject: only those that can be about some labels are asked."""
+    """Rules by what their subject must have: only those that can be about some labels are asked."""
 
     def __init__(self, rules: Iterable[CompiledRule]) -> None:
-        self._by_label: dict[Label, list[tuple[int, CompiledRule]]] = defaultdict(list)
-        self._others: list[tuple[int, CompiledRule]] = []
+        self._by_key: dict[Key, list[tuple[int, CompiledRule]]] = defaultdict(list)
         for number, rule in enumerate(rules):
-            label = _equality(rule.subject)
-            (self._others if label is None else self._by_label[label]).append((number, rule))
+            self._by_key[_key(rule.subject)].append((number, rule))
 
     def candidates(self, labels: Labels) -> tuple[CompiledRule, ...]:
-        found = list(self._others)
-        for label in {(split_key(key)[1], value) for key, value in labels.items()}:
-            found += self._by_label.get(label, ())
+        found = [each for key in _keys(labels) for each in self._by_key.get(key, ())]
         return tuple(rule for _, rule in sorted(found, key=lambda each: each[0]))
 
 
 class _PodIndex:
-    """Workloads by their labels: only those that a selector's first equality lets through are asked."""
+    """Workloads by all that a selector may ask for: only those that have what it must find are asked."""
 
     def __init__(self, workloads: Iterable[Workload]) -> None:
-        self._by_label: dict[Label, list[Workload]] = defaultdict(list)
-        self._all: list[Workload] = []
+        self._by_key: dict[Key, list[Workload]] = defaultdict(list)
+        self.namespaces: set[str] = set()
         for workload in workloads:
-            self._all.append(workload)
-            for label in {(split_key(key)[1], value) for key, value in workload.labels.items()}:
-                self._by_label[label].append(workload)
-        self.namespaces = {each.namespace for each in self._all}
+            self.namespaces.add(workload.namespace)
+            for key in _keys(workload.labels):
+                self._by_key[key].append(workload)
 
     def candidates(self, selector: Selector) -> list[Workload]:
-        label = _equality(selector)
-        return self._all if label is None else self._by_label.get(label, [])
+        return self._by_key.get(_key(selector), [])
 
 
-def _equality(selector: Selector) -> Label | None:
-    """One label that whatever is selected must have; the namespace only where there is no other."""
-    found = [
-        (each.key, each.values[0])
-        for each in selector.requirements
-        if each.operator is Operator.IN and len(each.values) == 1
-    ]
-    return min(found, key=lambda label: label[0] == NAMESPACE, default=None)
+def _key(selector: Selector) -> Key:
+    """What whatever is selected must have: its namespace and one label."""
+    equal = [each for each in selector.requirements if each.operator is Operator.IN and len(each.values) == 1]
+    namespace = next((each.values[0] for each in equal if each.key == NAMESPACE), None)
+    label = next(((each.key, each.values[0]) for each in equal if each.key != NAMESPACE), None)
+    return namespace, label
+
+
+def _keys(labels: Labels) -> set[Key]:
+    """Every key under which a selector may stand that selects these labels."""
+    bare = {(split_key(key)[1], value) for key, value in labels.items()}
+    namespaces = {value for key, value in bare if key == NAMESPACE}
+    return {(namespace, label) for namespace in (*namespaces, None) for label in (*bare, None)}
 
 
 def namespaces_of(selector: Selector) -> tuple[str, ...]:
@@ -216,8 +216,3 @@ def without_namespace(selector: Selector) -> Selector:
 def k8s(key: str) -> str:
     """A label of a pod, as an identity has it."""
     return f"{SOURCE_K8S}:{key}"
-
-
-def each_rule(cases: Iterable[Case]) -> Iterator[Case]:
-    """The policies that Cilium imports."""
-    return (case for case in cases if case.effective is not None)

@@ -89,7 +89,7 @@ VOID = Rule(
 )
 RULES = (HEADER, BLANK, PATH, METHOD, VOID)
 
-_REGEX: Final = re.compile(r"\.[*+?]|\\[dwsDWSbB.]|\[[^\]\s]+\][*+?{]|^\^|^\*$|\([^()|]+(\|[^()|]+)+\)\$?$")
+_REGEX: Final = re.compile(r"\.[*+?]|\\[dwsDWSbB.]|\[[^\]\s]+\][*+?{]|^\^|\([^()|]+(\|[^()|]+)+\)\$?$")
 _DENIES: Final = re.compile(
     r"#\s*(deny|block|forbid|disallow|reject)\b(?!.*\b(all|every\w*|any\w*|other\w*|rest)\b)", re.I
 )
@@ -141,7 +141,7 @@ def _header(element: Element, path: KeyPath, text: str, rule: PortRuleHttp) -> I
     name, blank, value = text.partition(" ")
     if blank and _REGEX.search(value):
         yield _literal(element, path, name.rstrip(":"), value, len(text), http_rule(rule))
-    elif not blank and ":" in text.rstrip(":"):
+    elif not blank and ":" in text.strip(":"):
         name, _, value = text.partition(":")
         headers = {name: value}
         seen = http_rule(PortRuleHttp(headers=[text])).matches(HttpRequest("GET", "/", "", headers))

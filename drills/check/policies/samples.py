@@ -7,7 +7,7 @@ policy itself says.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network, ip_address
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Final
 
@@ -141,8 +141,3 @@ def named(found: Port | None) -> Remote:
     """A destination whose container gives the port that name."""
     ports = {(found.name, found.protocol): NAMED} if isinstance(found, NamedPort) else {}
     return Remote(WORLD, OUTSIDE, named_ports=MappingProxyType(ports))
-
-
-def is_ipv4(peer: CidrPeer) -> bool:
-    """Whether a block is of IPv4."""
-    return isinstance(peer.cidr, IPv4Network)

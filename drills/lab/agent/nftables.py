@@ -3,7 +3,7 @@
 All policy sits in prerouting at priority -90 (after destination NAT): first the egress chain of the pod that a
 packet comes from, then the ingress chain of the pod that it goes to. Only packets in the original direction of
 their connection are judged, each of them, so that a change of policy also hits established connections, as in
-Cilium. What the node itself sends goes through output and is free: local host is always allowed.
+Cilium. What the node itself sends goes through output: local host is allowed, unless a rule denies it.
 
 HTTP goes to Envoy by TPROXY. Envoy goes on in the client's name (``original_src``), marked `FROM_EGRESS_PROXY` or
 `FROM_INGRESS_PROXY`, and the connection keeps that mark, by which the answers find back to Envoy. What leaves the
@@ -68,7 +68,7 @@ _WITHOUT_NAME = {"igmp": "2", "vrrp": "112"}  # not every machine's /etc/protoco
 
 def names_of(program: NodeProgram) -> frozenset[str]:
     """Chains and sets that exist only because of this program: ``chain in_...``, ``set fqdn_...``."""
-    chains = (f"chain {prefix}_{_id(e.address)}" for e in program.endpoints for prefix in ("in", "eg"))
+    chains = (f"chain {prefix}_{_id(e.address)}" for e in program.endpoints for prefix in ("in", "eg", "hd"))
     return frozenset((*chains, *(f"set {fqdn_set(name)}" for name in program.fqdn_sets)))
 
 
@@ -91,6 +91,8 @@ def _declarations(program: NodeProgram) -> Iterator[str]:
     for endpoint in program.endpoints:
         yield f"add chain {TABLE} in_{_id(endpoint.address)}"
         yield f"add chain {TABLE} eg_{_id(endpoint.address)}"
+        yield f"add chain {TABLE} hd_{_id(endpoint.address)}"
+    yield f"add chain {TABLE} from_host"
     yield f"flush table {TABLE}"  # the rules of all chains; sets and counters stay
     yield f"flush set {TABLE} managed"
     if program.managed:
@@ -124,10 +126,12 @@ def _base_rules(program: NodeProgram) -> Iterator[str]:
         "ct direction reply accept",
         "ct state related accept",
         f"meta mark and {MARK_MASK:#x} == {FROM_INGRESS_PROXY:#x} ct mark set {FROM_INGRESS_PROXY:#x} accept",
-        f"meta mark and {MARK_MASK:#x} != {FROM_EGRESS_PROXY:#x} accept",
+        f"meta mark and {MARK_MASK:#x} != {FROM_EGRESS_PROXY:#x} goto from_host",
         f"ct mark set {FROM_EGRESS_PROXY:#x}",
         *ingress,
     )
+    denied = ((str(e.address), f"goto hd_{_id(e.address)}") for e in program.endpoints if e.ingress.deny)
+    yield from _rules("from_host", *_verdict_map("ip daddr", denied))
     yield from _rules("from_pods", f'iifname "lxc*" counter name {FORWARDED["egress"]}')
     yield from _rules("to_pods", f'oifname "lxc*" counter name {FORWARDED["ingress"]}')
 
@@ -141,6 +145,7 @@ def _endpoint_rules(program: NodeProgram) -> Iterator[str]:
     for endpoint in program.endpoints:
         yield from _rules(f"eg_{_id(endpoint.address)}", *_egress(endpoint))
         yield from _rules(f"in_{_id(endpoint.address)}", *_ingress(endpoint))
+        yield from _rules(f"hd_{_id(endpoint.address)}", *_denied("ingress", "ip saddr", endpoint.ingress))
 
 
 def _egress(endpoint: Endpoint) -> Iterator[str]:

@@ -24,17 +24,17 @@ WORLD = """
  spec: {selector: {app: api}, ports: [{port: 80, targetPort: web}, {port: 81, targetPort: 82}]}}
 """
 SCALARS: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1.5, 10**30, float("inf"), "", " ", "x", "0", "80", "http", "*", "**.", "a.b", "[", "(?i)",
-    "(?!x)", "10.0.0.0/8", "10.0.0.0", "::/0", "fd00::/8", "all", "TCP", "ANY", "DNS", "k8s:app", ":", "reserved:host",
-    "\u0000", "ä" * 300, "io.kubernetes.pod.namespace", "cilium.io/v2", [], {}, [None], [[]], [{}], {"": None},
-    {"a": {"b": []}},
+    None, True, False, 0, -1, 1.5, 10**30, float("inf"), "", " ", "x", "0", "80", "http", "*", "**.", "a.b", "[",
+    "(?i)", "(?!x)", "10.0.0.0/8", "10.0.0.0", "::/0", "fd00::/8", "all", "TCP", "ANY", "DNS", "k8s:app", ":",
+    "reserved:host", "\u0000", "ä" * 300, "io.kubernetes.pod.namespace", "cilium.io/v2", [], {}, [None], [[]],
+    [{}], {"": None}, {"a": {"b": []}},
 )  # fmt: skip
 KEYS = (
-    "spec", "specs", "ingress", "egress", "ingressDeny", "egressDeny", "endpointSelector", "nodeSelector", "matchLabels",
-    "matchExpressions", "fromEndpoints", "toEndpoints", "toPorts", "ports", "port", "endPort", "rules", "http", "dns",
-    "kafka", "l7", "l7proto", "toFQDNs", "fromCIDR", "toCIDRSet", "except", "fromEntities", "toServices", "fromRequires",
-    "icmps", "fields", "headers", "action", "namespaceSelector", "enableDefaultDeny", "metadata", "name", "namespace",
-    "kind", "apiVersion", "authentication", "a.b", "x[0]", "",
+    "spec", "specs", "ingress", "egress", "ingressDeny", "egressDeny", "endpointSelector", "nodeSelector",
+    "matchLabels", "matchExpressions", "fromEndpoints", "toEndpoints", "toPorts", "ports", "port", "endPort",
+    "rules", "http", "dns", "kafka", "l7", "l7proto", "toFQDNs", "fromCIDR", "toCIDRSet", "except", "fromEntities",
+    "toServices", "fromRequires", "icmps", "fields", "headers", "action", "namespaceSelector", "enableDefaultDeny",
+    "metadata", "name", "namespace", "kind", "apiVersion", "authentication", "a.b", "x[0]", "",
 )  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def run(seed: int, count: int) -> int:
     return found
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_document_makes_it_fall_over(seed: int) -> None:
     assert run(seed, 250) > 250
 

@@ -102,6 +102,14 @@ def test_only_the_original_direction_is_judged() -> None:
     assert rules.index("ct direction reply accept") < rules.index('iifname vmap { "lxc1-12" : jump eg_10_244_1_12 }')
 
 
+def test_the_node_itself_is_denied_by_deny_rules_alone() -> None:
+    denying = program(ingress=Direction(enforced=True, deny=(Match(Peers((IPv4Network("172.18.0.11/32"),)), by=3),)))
+    assert chain(denying, "from_host") == ["ip daddr vmap { 10.244.1.12 : goto hd_10_244_1_12 }"]
+    (rule,) = chain(denying, "hd_10_244_1_12")
+    assert rule.startswith("ip saddr { 172.18.0.11/32 } counter name drop_ingress_181 ")
+    assert chain(program(ingress=Direction(enforced=True)), "from_host") == []
+
+
 def test_a_pod_that_is_not_known_yet_is_closed() -> None:
     assert 'iifname "lxc*" iifname != { "lxc1-12" } drop' in chain(program(), "prerouting")
     assert 'iifname "lxc*" drop' in chain(NodeProgram(), "prerouting")
@@ -110,8 +118,9 @@ def test_a_pod_that_is_not_known_yet_is_closed() -> None:
 def test_what_an_earlier_program_left_is_taken_away() -> None:
     old = program(egress=Direction(allow=(Match(Peers(outside=True, fqdn="abc")),)))
     script = nftables.script(NodeProgram(), nftables.names_of(old))
-    assert script.splitlines()[-3:] == [
+    assert script.splitlines()[-4:] == [
         "delete chain ip cilium eg_10_244_1_12",
+        "delete chain ip cilium hd_10_244_1_12",
         "delete chain ip cilium in_10_244_1_12",
         "delete set ip cilium fqdn_abc",
     ]

@@ -1,0 +1,134 @@
+"""Policies against each other and against what else was given: what one says alone, another may make right or void."""
+
+from __future__ import annotations
+
+import pytest
+from policy_world import check, rules
+
+from drills.check.finding import Level
+from drills.check.policies.examples import deployment, documents, http, ingress, policy
+from drills.errors import InputError
+
+NAMES = policy(
+    "endpointSelector: {matchLabels: {app: api}}\n"
+    "egress: [{toFQDNs: [{matchName: api.example.com}, {matchPattern: '*.example.org'}]}]\n"
+)
+
+
+def lookups(selector: str, patterns: str, namespace: str = "backend") -> str:
+    """A policy that lets names be looked up."""
+    peer = "{matchLabels: {k8s-app: kube-dns, io.kubernetes.pod.namespace: kube-system}}"
+    ports = f"{{ports: [{{port: '53', protocol: ANY}}], rules: {{dns: [{patterns}]}}}}"
+    spec = f"endpointSelector: {selector}\negress: [{{toEndpoints: [{peer}], toPorts: [{ports}]}}]\n"
+    return policy(spec, name="allow-dns", namespace=namespace)
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        (lookups("{}", "{matchPattern: '*'}"), []),
+        (lookups("{matchLabels: {app: api}}", "{matchName: api.example.com}, {matchPattern: '**.example.org'}"), []),
+        (lookups("{matchLabels: {app: api}}", "{matchName: API.example.com.}, {matchName: www.example.org}"), []),
+        (lookups("{matchLabels: {app: api}}", "{matchPattern: '*.example.org'}"), ["fqdn-without-dns-rule"]),
+        (lookups("{matchLabels: {app: web}}", "{matchPattern: '*'}"), ["fqdn-without-dns-rule"] * 2),
+        (lookups("{}", "{matchPattern: '*'}", "frontend"), ["fqdn-without-dns-rule"] * 2),
+        (lookups("{matchExpressions: [{key: app, operator: NotIn, values: [web]}]}", "{matchPattern: '*'}"), []),
+    ],
+)
+def test_a_dns_rule_of_another_policy_counts_where_it_selects_the_same_pods(other: str, found: list[str]) -> None:
+    assert rules(check(documents(NAMES, other))) == found
+
+
+def test_with_workloads_given_every_selected_pod_must_be_able_to_look_up() -> None:
+    template = deployment("api", "backend").replace("{labels: {app: api}}", "{labels: {app: api, tier: back}}")
+    other = lookups("{matchLabels: {tier: back}}", "{matchPattern: '*'}")
+    assert rules(check(documents(NAMES, other))) == ["fqdn-without-dns-rule"] * 2
+    assert rules(check(documents(NAMES, other, template))) == []
+
+
+@pytest.mark.parametrize(
+    ("peers", "ports", "void"),
+    [
+        ("fromEndpoints: [{}]", "{port: '80', protocol: TCP}", True),
+        ("fromEndpoints: [{}]", "{port: '80'}", True),
+        ("fromEntities: [cluster]", "{port: '1', endPort: 90, protocol: TCP}", True),
+        ("fromEntities: [all]", "{port: '0'}", True),
+        ("fromEndpoints: [{}]", "{port: '81', protocol: TCP}", False),
+        ("fromEndpoints: [{}]", "{port: '80', protocol: UDP}", False),
+        ("fromEndpoints: [{matchLabels: {app: other}}]", "{port: '80', protocol: TCP}", False),
+        ("fromEntities: [world]", "{port: '80', protocol: TCP}", False),
+        ("fromEndpoints: []", "{port: '80', protocol: TCP}", False),
+    ],
+)
+def test_http_rules_are_void_where_the_same_peer_may_use_the_port_anyway(peers: str, ports: str, void: bool) -> None:
+    limited = http('- {method: GET, path: "/"}\n')
+    other = ingress(f"- {peers}\n  toPorts: [{{ports: [{ports}]}}]\n").replace("name: api,", "name: other,")
+    found = [each for each in check(documents(limited, other)) if each.rule == "cilium/l7-void"]
+    assert len(found) == void
+    assert all("backend/other allows the same port" in each.effect for each in found)
+
+
+def test_a_policy_that_is_refused_makes_nothing_void() -> None:
+    limited = http('- {method: GET, path: "/"}\n')
+    other = ingress("- fromEndpoints: [{}]\n  fromEntities: [world]\n").replace("name: api,", "name: other,")
+    assert rules(check(documents(limited, other))) == ["mixed-peers"]
+
+
+def test_enforcing_nothing_is_no_void_rule() -> None:
+    watching = http('- {method: GET, path: "/"}\n') + "  enableDefaultDeny: {ingress: false}\n"
+    assert check(watching) == []
+
+
+@pytest.mark.parametrize(
+    ("cilium", "level"),
+    [("1.14", Level.WARNING), ("1.19", Level.WARNING), ("1.20", Level.ERROR), ("v1.20.3", Level.ERROR)],
+)
+def test_kafka_is_gone_in_1_20(cilium: str, level: Level) -> None:
+    text = http("- {}\n").replace("http:", "kafka:").replace("- {}", "- {role: consume, topic: events}")
+    (found,) = check(text, cilium=cilium)
+    assert (found.rule, found.level) == ("cilium/removed-l7", level)
+
+
+@pytest.mark.parametrize(("cilium", "level"), [("1.18", Level.WARNING), ("1.19", Level.ERROR)])
+def test_requires_are_gone_in_1_19(cilium: str, level: Level) -> None:
+    (found,) = check(ingress("- fromRequires: [{matchLabels: {team: shop}}]\n"), cilium=cilium)
+    assert (found.rule, found.level) == ("cilium/removed-requires", level)
+
+
+@pytest.mark.parametrize(("cilium", "found"), [("1.18", []), ("1.19", ["needs-setting"])])
+def test_mutual_authentication_is_off_by_default_from_1_19_on(cilium: str, found: list[str]) -> None:
+    text = ingress("- fromEndpoints: [{matchLabels: {app: web}}]\n  authentication: {mode: required}\n")
+    assert rules(check(text, cilium=cilium)) == found
+
+
+@pytest.mark.parametrize("cilium", ["", "1", "x.y", "1.x"])
+def test_a_release_must_be_one(cilium: str) -> None:
+    with pytest.raises(InputError, match="no release of Cilium"):
+        check(NAMES, cilium=cilium)
+
+
+@pytest.mark.parametrize("namespaces", [1, 40])
+def test_many_policies_say_what_each_says_alone(namespaces: int) -> None:
+    """The indexes leave nobody out."""
+    alone = check(documents(NAMES, lookups("{}", "{matchPattern: '*.example.org'}")))
+    many = [
+        text.replace("namespace: backend", f"namespace: n{number}")
+        for number in range(namespaces)
+        for text in (NAMES, lookups("{}", "{matchPattern: '*.example.org'}"))
+    ]
+    assert rules(check(documents(*many))) == rules(alone) * namespaces
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "If-None-Match: *",
+        "Accept: text/html, */*;q=0.8",
+        ":authority",
+        "X-Time: 12:30",
+        "X-Math: (1+1)",
+        "Range: bytes=0-[1]",
+    ],
+)
+def test_headers_that_only_look_like_expressions(header: str) -> None:
+    assert check(http(f"- headers: ['{header}']\n")) == []
