@@ -47,6 +47,7 @@ def _of_any_run() -> Iterator[Right]:
     yield from needs.policies()
     yield from needs.alert_rules()
     yield from needs.agents()
+    yield from needs.nodes()
 
 
 def _of_drill(playbook: Playbook, drill: Drill) -> Iterator[Right]:
@@ -99,6 +100,7 @@ def _of_target(tried: Tried, *, attacked: bool) -> Iterator[Right]:
     if (named := service_tried(tried)) is not None:
         yield from needs.service(*named)
         if attacked:
+            yield from needs.target_pods(named[0])
             yield needs.endpoint(named[0], None, "see that a policy guards the target's pods")
     if not isinstance(tried, FloodInjection | WireguardInjection) and (key := kind_of(tried).secret) is not None:
         namespace, _, name = key.secret.partition("/")

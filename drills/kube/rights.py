@@ -149,6 +149,16 @@ def service(namespace: str, name: str) -> Iterator[Right]:
     yield from _core("endpoints", "get", namespace, "find the pods behind the target", name)
 
 
+def target_pods(namespace: str) -> Iterator[Right]:
+    """Of the pods behind a target; their names change."""
+    yield from _core("pods", "get", namespace, "name the images of the target's pods in the report")
+
+
+def nodes() -> Iterator[Right]:
+    """Of the nodes, for the report."""
+    yield from _core("nodes", "list", None, "name the nodes' kernels in the report")
+
+
 def services(namespace: str) -> Iterator[Right]:
     """Of all Services of a namespace: one that publishes unready pods would send traffic to a drill pod."""
     yield from _core("services", "list", namespace, "see that no Service would send traffic to a drill pod")
