@@ -100,7 +100,7 @@ def _bare(host: str, file: Locustfile) -> float:
 
 
 def _through_the_tool(host: str, file: Locustfile, workers: int) -> float:
-    plan = Plan(host, "/", USERS, workers, UNLIMITED, sys.maxsize, SECONDS, file)
+    plan = Plan(host, "/", USERS, workers, UNLIMITED, UNLIMITED, sys.maxsize, SECONDS, file)
     actors = [Actor("bench", "bench", str(number), None) for number in range(workers + 1)]
     load = Load(Here(), "bench", plan, (actors[0], actors[1:]), lifetime=60.0 + SECONDS)
     stop = threading.Event()

@@ -70,7 +70,8 @@ class Probe:
     def close(self) -> None:
         """End it: its standard input closes, and it stops at once."""
         self._stop.set()
-        self._thread.join(timeout=5.0)
+        if self._thread.ident is not None:  # it may never have been started
+            self._thread.join(timeout=5.0)
 
     def over(self) -> bool:
         """Whether every attempt has been made, or it failed."""

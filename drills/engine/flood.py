@@ -68,8 +68,10 @@ class Flood:
         self._target, sources, self._actors, playbook = world
         self._seen, self._journal = record
         self._interrupt = interrupt
-        self._plan = Plan.of(injection, self._target.time_lapse, locustfile(injection))
-        self._limit = playbook.guards.max_requests_per_second * self._target.time_lapse
+        limit = playbook.guards.max_requests_per_second
+        beside = control.rate + sum(under.injection.rate for under in drill.expect.during)
+        self._plan = Plan.of(injection, self._target.time_lapse, locustfile(injection), limit - beside)
+        self._limit = limit * self._target.time_lapse
         self._load: Load | None = None
         self._written = 0  # of the reports
         self._state = self._seen.load = LoadSeen(injection.rate, injection.users, injection.workers)

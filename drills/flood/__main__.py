@@ -55,7 +55,7 @@ class Worker:
 
     def __init__(self, config: Config, out: Out) -> None:
         self._statuses: Counter[str] = Counter()
-        self._limiter = Limiter(config.rate, config.requests, time.monotonic, wait)
+        self._limiter = Limiter(config.rate, config.fastest, config.requests, time.monotonic, wait)
         self._gates = Gates(self._limiter)
         self._gates.install()
         self._config, self._out = config, out

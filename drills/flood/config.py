@@ -19,6 +19,7 @@ class Config(NamedTuple):
     workers: int
     number: int  # of this worker, from 0
     rate: float  # requests a second, of this worker; of the master, of all
+    fastest: float  # likewise: what it may reach while it makes up for a pause
     requests: int  # at most, likewise
     seconds: float  # from the moment at which all users are there
     deadline: float  # seconds after the start at which everything ends

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-CATCH_UP = 0.1  # seconds: turns that nobody took are kept for so long, so that a short pause does not lower the rate
+KEPT = 0.1  # seconds: turns that nobody took are given at once afterwards, as far as they are no older than that
 
 
 class Limiter:
-    """Turns are ``1 / rate`` seconds apart. Over any time ``t`` at most ``rate * (t + CATCH_UP)`` are given, and one
-    more for each that waits; never more than ``most`` in all. One thread only (greenlets are).
+    """Since the first turn never more than ``rate`` a second on average, so that a pause can be made up for; but over
+    any time ``t`` at most ``fastest * (t + KEPT)``, and one more for each that waits; never more than ``most`` in all.
+    One thread only (greenlets are).
     """
 
-    def __init__(self, rate: float, most: int, clock: Callable[[], float], wait: Callable[[float], object]) -> None:
-        """``wait`` is called with seconds; with ``inf`` it must not return."""
+    def __init__(
+        self, rate: float, fastest: float, most: int, clock: Callable[[], float], wait: Callable[[float], object]
+    ) -> None:
+        """``fastest`` is no less than ``rate``. ``wait`` is called with seconds; with ``inf`` it must not return."""
         self.taken = 0
         self._interval = 1.0 / rate
+        self._shortest = 1.0 / max(rate, fastest)
         self._most = most
         self._clock = clock
         self._wait = wait
-        self._next = float("-inf")
+        self._due: float | None = None  # the next turn by the rate
+        self._next = float("-inf")  # the earliest that `fastest` allows
 
     def take(self) -> None:
         """Return when it is one's turn."""
@@ -28,7 +33,10 @@ class Limiter:
             return
         self.taken += 1
         now = self._clock()
-        turn = max(self._next, now - CATCH_UP) if self._next > float("-inf") else now
-        self._next = turn + self._interval
+        if self._due is None:
+            self._due = self._next = now
+        turn = max(self._due, self._next, now - KEPT)
+        self._due += self._interval
+        self._next = turn + self._shortest
         if turn > now:
             self._wait(turn - now)

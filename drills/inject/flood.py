@@ -18,6 +18,7 @@ from drills.playbook import FloodInjection
 COMMAND: Final = ("python", "-m", "drills.flood")
 SHIPPED: Final = Path(__file__).parents[1] / "flood" / "locustfile.py"
 ENOUGH: Final = 0.9  # of the rate: a lesser flood proves nothing
+MAKING_UP: Final = 1.25  # times the rate, after a pause
 START_SECONDS: Final = 15.0  # on the wall, that Locust may take to bring all users up
 EXCESS_SECONDS: Final = 1.0  # on the wall: how much of a limit may come at once, since reports come twice a second
 
@@ -32,20 +33,23 @@ class Locustfile:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A flood on the wall's clock. ``rate`` is requests a second, ``requests`` how many at most, of all workers."""
+    """A flood on the wall's clock, of all workers: ``rate`` in requests a second on average, ``fastest`` what it may
+    reach while it makes up for a pause, ``requests`` how many at most.
+    """
 
     host: str
     path: str
     users: int
     workers: int
     rate: float
+    fastest: float
     requests: int
     seconds: float
     locustfile: Locustfile
 
     @classmethod
-    def of(cls, injection: FloodInjection, scale: float, locustfile: Locustfile) -> Plan:
-        """The same number of requests in 1/scale of the time."""
+    def of(cls, injection: FloodInjection, scale: float, locustfile: Locustfile, allowed: float) -> Plan:
+        """The same requests in 1/scale of the time; ``allowed``: the most that the guard leaves, in playbook time."""
         parts = urlsplit(injection.url)
         return cls(
             host=f"{parts.scheme}://{parts.netloc}",
@@ -53,6 +57,7 @@ class Plan:
             users=injection.users,
             workers=injection.workers,
             rate=injection.rate * scale,
+            fastest=max(injection.rate, min(MAKING_UP * injection.rate, allowed)) * scale,
             requests=injection.attempts,
             seconds=injection.duration / scale,
             locustfile=locustfile,
@@ -60,9 +65,8 @@ class Plan:
 
     def master(self, name: str, lifetime: float) -> dict[str, Any]:
         """The first line of the master's input; ``lifetime`` in wall seconds from now, at most."""
-        return {"role": "master", "number": 0, "rate": self.rate, "requests": self.requests} | self._rest(
-            name, lifetime
-        )
+        own = {"role": "master", "number": 0, "rate": self.rate, "fastest": self.fastest, "requests": self.requests}
+        return own | self._rest(name, lifetime)
 
     def worker(self, name: str, number: int, lifetime: float) -> dict[str, Any]:
         """The first line of a worker's; ``number`` counts from 0."""
@@ -71,6 +75,7 @@ class Plan:
             "role": "worker",
             "number": number,
             "rate": self.rate / self.workers,
+            "fastest": self.fastest / self.workers,
             "requests": share + (number < rest),
         }
         return own | self._rest(name, lifetime)

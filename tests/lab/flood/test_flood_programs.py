@@ -143,7 +143,7 @@ class Fleet:
 @contextmanager
 def fleet(host: str, file: Path, *, workers: int = 1, rate: float = RATE, seconds: float = SECONDS) -> Iterator[Fleet]:
     text = Locustfile(file.name, file.read_text())
-    found = Fleet(Plan(host, "/", 20, workers, rate, round(rate * seconds), seconds, text))
+    found = Fleet(Plan(host, "/", 20, workers, rate, 1.25 * rate, round(rate * seconds), seconds, text))
     try:
         yield found
     finally:
@@ -199,7 +199,7 @@ def test_a_locustfile_that_cannot_be_loaded_is_told(server: Server, tmp_path: Pa
     wrong = tmp_path / "mine.py"
     wrong.write_text("import nothing_of_that_name\n")
     text = Locustfile("mine.py", wrong.read_text())
-    program = Program(Plan(server.host, "/", 1, 1, 1.0, 1, 1.0, text).worker("w", 0, PATIENCE))
+    program = Program(Plan(server.host, "/", 1, 1, 1.0, 1.0, 1, 1.0, text).worker("w", 0, PATIENCE))
 
     out, _ = program.process.communicate(timeout=PATIENCE)
 

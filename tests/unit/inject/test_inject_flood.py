@@ -30,22 +30,28 @@ def numbers(at: float, requests: int, **changes: Any) -> Numbers:
 
 
 def test_the_same_requests_in_a_part_of_the_time() -> None:
-    plan = Plan.of(injection(), 15, FILE)
+    plan = Plan.of(injection(), 15, FILE, 200.0)
     assert (plan.rate, plan.requests, plan.seconds) == (1500.0, 12_000, 8.0)
     assert (plan.host, plan.path) == ("http://http-api.backend", "/a?b=1")
 
 
+@pytest.mark.parametrize(("allowed", "fastest"), [(500.0, 125.0), (110.0, 110.0), (100.0, 100.0), (99.0, 100.0)])
+def test_a_pause_is_made_up_for_within_the_guard(allowed: float, fastest: float) -> None:
+    assert Plan.of(injection(), 15, FILE, allowed).fastest == 15 * fastest
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3, 7])
 def test_rate_and_requests_are_shared_out_without_a_rest(workers: int) -> None:
-    plan = Plan.of(injection(workers=workers, rate=33.3), 15, FILE)
+    plan = Plan.of(injection(workers=workers, rate=33.3), 15, FILE, 200.0)
     shares = [plan.worker(f"w{number}", number, 60.0) for number in range(workers)]
     assert sum(one["rate"] for one in shares) == pytest.approx(plan.rate)
+    assert sum(one["fastest"] for one in shares) == pytest.approx(plan.fastest)
     assert sum(one["requests"] for one in shares) == plan.requests
     assert max(one["requests"] for one in shares) - min(one["requests"] for one in shares) <= 1
 
 
 def test_programs_understand_what_they_are_told() -> None:
-    plan = Plan.of(injection(workers=2), 15, FILE)
+    plan = Plan.of(injection(workers=2), 15, FILE, 200.0)
     for told, role in ((plan.master("m", 9.0), "master"), (plan.worker("w", 1, 9.0), "worker")):
         config = Config(**told)
         assert (config.role, config.users, config.workers, config.deadline) == (role, 50, 2, 9.0)
