@@ -55,17 +55,17 @@ def service_account(playbook: str, settings: Settings) -> Obj:
 def config_map(playbook: Playbook, path: Path, settings: Settings) -> Obj:
     """The playbook as it was written, and the locustfiles that it names."""
     data = {PLAYBOOK: path.read_text(encoding="utf-8")}
-    for name in _locustfiles(playbook):
-        data[name] = _read(path.parent / name)
+    for file in _locustfiles(playbook, path):
+        data[file.name] = _read(file)
     return obj("v1", "ConfigMap", title(playbook.name), settings.namespace, labels_of(playbook.name), data=data)
 
 
-def _locustfiles(playbook: Playbook) -> list[str]:
+def _locustfiles(playbook: Playbook, path: Path) -> list[Path]:
     found = [drill.injection.locustfile for drill in playbook.drills if isinstance(drill.injection, FloodInjection)]
-    named = [name for name in dict.fromkeys(found) if name is not None]
-    for name in named:
-        if Path(name).name != name:
-            raise InputError(f"The locustfile {name} must stand beside the playbook to go into a ConfigMap with it.")
+    named = [Path(name) for name in dict.fromkeys(found) if name is not None]
+    for file in named:
+        if file.resolve().parent != path.resolve().parent:
+            raise InputError(f"The locustfile {file} must stand beside the playbook to go into a ConfigMap with it.")
     return named
 
 

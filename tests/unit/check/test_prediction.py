@@ -81,6 +81,7 @@ def test_every_shipped_drill_is_held_and_its_control_up() -> None:
         "zero-trust/missing-header": {Met.HTTP_403},
         "zero-trust/path-traversal": {Met.HTTP_403},
         "zero-trust/encoded-traversal": {Met.HTTP_403},
+        "zero-trust/encoded-slashes": {Met.HTTP_403},
         "zero-trust/grpc-call": {Met.HTTP_403},
         "zero-trust/refused-name": {Met.DNS_REFUSED},
         "zero-trust/unlisted-name": {Met.SILENCE},

@@ -51,7 +51,7 @@ def of(found: list[Right], namespace: str | None) -> set[str]:
 def test_a_source_s_namespace_gets_drill_pods_and_the_target_s_only_looks(tmp_path: Path) -> None:
     found = needed(playbook(tmp_path, HTTP.replace("SOURCE", "{namespace: front, labels: {app: x}}")))
     assert {"create pods", "delete pods", "get pods/exec", "create configmaps", "list services"} <= of(found, "front")
-    assert of(found, "back") == {"get services:api", "get endpoints:api", "get ciliumendpoints"}
+    assert of(found, "back") == {"get services:api", "get endpoints:api", "get ciliumendpoints", "get pods"}
     assert of(found, "shop") == {"get services:web", "get endpoints:web"}  # the control's target is not guarded
 
 
@@ -62,10 +62,10 @@ def test_an_existing_pod_is_named_and_nothing_is_made_beside_it(tmp_path: Path) 
     }  # fmt: skip
 
 
-def test_nothing_is_cluster_wide_but_reading_policies_and_rules(tmp_path: Path) -> None:
+def test_nothing_is_cluster_wide_but_reading_policies_rules_and_nodes(tmp_path: Path) -> None:
     found = needed(playbook(tmp_path, HTTP.replace("SOURCE", "{namespace: front}")))
     assert of(found, None) == {
-        "list ciliumnetworkpolicies", "list ciliumclusterwidenetworkpolicies", "list prometheusrules",
+        "list ciliumnetworkpolicies", "list ciliumclusterwidenetworkpolicies", "list prometheusrules", "list nodes",
     }  # fmt: skip
 
 

@@ -34,10 +34,10 @@ def test_each_source_has_one_pod_in_a_drill(tmp_path: Path) -> None:
     assert [f"{one.action} {one.title}" for one in found] == [
         "create Lease drills/drills-run",
         "create Secret drills/drills-undo-RUN-NUMBER",
-        "create ConfigMap frontend/drill-frontend-RUN",
-        "create Pod frontend/drill-frontend-RUN",
-        "create ConfigMap backend/drill-backend-RUN",
-        "create Pod backend/drill-backend-RUN",
+        "create ConfigMap frontend/drill-frontend-RUN-11",
+        "create Pod frontend/drill-frontend-RUN-11",
+        "create ConfigMap backend/drill-backend-RUN-11",
+        "create Pod backend/drill-backend-RUN-11",
     ]
     assert all(one.undo for one in found)
 
@@ -66,4 +66,4 @@ def test_an_existing_pod_only_runs_commands(tmp_path: Path) -> None:
 def test_a_flood_has_a_pod_for_the_master_and_for_each_worker(tmp_path: Path) -> None:
     found = of("flood", SHIPPED.read_text(), tmp_path)
     pods = [one.name for one in found if one.kind == "Pod"]
-    assert pods == [f"drill-frontend{role}-RUN" for role in ("-master", "-worker1", "-worker2", "")]
+    assert pods == [f"drill-frontend{role}-RUN-14" for role in ("-master", "-worker1", "-worker2", "")]
