@@ -25,6 +25,11 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 
+# The page of every finding, made from the checks themselves.
+.PHONY: docs
+docs: $(VENV)/.installed
+	$(BIN)/python tools/make_finding_pages.py
+
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
