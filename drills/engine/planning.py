@@ -10,14 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from pydantic import Field
 
+import alerts
 from alerts.inputs import starved
 from alerts.prometheus import LoadedRule, Prometheus
+from alerts.rule import load_rules
 from drills.cilium.metrics import METRICS, Birth
-from drills.engine import preflight, told
+from drills.engine import preflight, schedule, told
+from drills.engine.conflicts import Until
 from drills.engine.exposure import exposed
 from drills.engine.feasible import Watched
 from drills.engine.naming import key_of
@@ -25,6 +29,7 @@ from drills.engine.records import Records
 from drills.engine.result import Model
 from drills.engine.rights import everything_tried, needed, service_tried, sources_of
 from drills.engine.run import Job
+from drills.engine.schedule import Plan, Wait
 from drills.engine.touched import Touched, objects
 from drills.errors import WorldError
 from drills.inject.kinds import kind_of
@@ -37,7 +42,8 @@ from drills.kube.wireguard import WireGuard
 from drills.playbook import AlertExpectation, Drill, FloodInjection, Playbook, WireguardInjection
 
 SCHEMA: Final = "drills/plan/v1"
-PREPARE_SECONDS: Final = 10.0  # wall seconds for drill pods
+SHIPPED: Final = Path(alerts.__file__).parent / "rules" / "cilium-security.yaml"
+UNTIL: Final = {Until.ATTACK: "once its attack is over", Until.END: "once its alerts have been judged"}
 LOOKED_BACK: Final = 60.0  # wall seconds in which a metric must have been seen
 
 Subject = Literal["right", "alert", "metric", "service", "node", "agent", "run", "answer"]
@@ -69,11 +75,12 @@ class PlannedRight(Model):
 
 
 class Scheduled(Model):
-    """A drill in its place; playbook seconds since the run began. ``does``: what it tries, in words."""
+    """A drill in its place; playbook seconds since the run began. ``waits``: for which others, and why."""
 
     drill: str
     starts: float
     ends: float
+    waits: list[str]
     does: dict[str, str]
 
 
@@ -85,13 +92,15 @@ class Lack(Model):
 
 
 class PlanResult(Model):
-    """One playbook's plan. ``seconds``: expected, of playbook time."""
+    """One playbook's plan. ``seconds``: expected, of playbook time; ``chain``: the drills that decide it."""
 
     schema_: Literal["drills/plan/v1"] = Field(default=SCHEMA, alias="schema")
     playbook: str
     target: str | None
     time_lapse: float | None
     seconds: float
+    seconds_one_by_one: float
+    chain: list[str]
     schedule: list[Scheduled]
     objects: list[Touched]
     rights: list[PlannedRight]
@@ -117,13 +126,15 @@ def plan(job: Job, world: World | None) -> PlanResult:
         found.notes.append("no target was named: nobody was asked for rights, alerts, metrics and Services")
     nodes = None if world is None else _look_around(job.playbook, drills, world, found)
     addresses = () if world is None else world.addresses
-    schedule = timetable(job.playbook, drills, rules, 1.0 if world is None else world.time_lapse)
+    order = schedule.plan(job.playbook, drills, rules.all(), 1.0 if world is None else world.time_lapse)
     return PlanResult(
         playbook=job.playbook.name,
         target=None if world is None else world.name,
         time_lapse=None if world is None else world.time_lapse,
-        seconds=max((one.ends for one in schedule), default=0.0),
-        schedule=schedule,
+        seconds=order.seconds * order.time_lapse,
+        seconds_one_by_one=order.alone * order.time_lapse,
+        chain=list(order.chain),
+        schedule=timetable(job.playbook, drills, order),
         objects=objects(job.playbook, drills, nodes),
         rights=[_planned(right, world, found) for right in needed(job.playbook, drills, addresses)],
         lacks=found.lacks,
@@ -237,6 +248,12 @@ class _Rules:
         self._loaded = [rule for group in prometheus.rules() for rule in group.rules]
         self._scrape_ms = prometheus.config().scrape_interval_ms
 
+    def all(self) -> list[Watched]:
+        """Those that drills name; as they are shipped where nobody was asked."""
+        if self._prometheus is None:
+            return schedule.as_written(load_rules(SHIPPED), 1)
+        return list({id(one): one for found in self.watched.values() for one in found}.values())
+
     def look_at(self, drill: Drill) -> None:
         """Every alert of a drill, and the counter that proves its denials."""
         if self._prometheus is None or not self._scrape_ms:
@@ -283,16 +300,23 @@ class _Rules:
 # --- the schedule -----------------------------------------------------------------------------------------------------
 
 
-def timetable(playbook: Playbook, drills: Sequence[Drill], rules: _Rules, time_lapse: float) -> list[Scheduled]:
-    """One drill after another, as the engine runs them; what the rules let expect, where they are known."""
-    found, at = [], 0.0
-    for drill in drills:
-        watched = rules.watched.get(drill.name, [])
-        waits = preflight.waits(watched)
-        lasts = PREPARE_SECONDS * time_lapse + waits.still * time_lapse + drill.injection.duration
-        if any(alert.resolves_within is not None for alert in drill.expect.alerts):
-            lasts += waits.settle * time_lapse
-        does = told.plan(drill, playbook)
-        found.append(Scheduled(drill=drill.name, starts=at, ends=at + lasts, does=does))
-        at += lasts
-    return found
+def timetable(playbook: Playbook, drills: Sequence[Drill], plan: Plan) -> list[Scheduled]:
+    """The drills in the order in which they begin, with what each waits for and why."""
+    by_name = {drill.name: drill for drill in drills}
+    return [
+        Scheduled(
+            drill=one.drill,
+            starts=one.starts * plan.time_lapse,
+            ends=one.ends * plan.time_lapse,
+            waits=[in_words(wait) for wait in plan.direct(one.drill)],
+            does=told.plan(by_name[one.drill], playbook),
+        )
+        for one in plan.drills
+    ]
+
+
+def in_words(wait: Wait) -> str:
+    """What a drill waits for: ``admin-path, once its attack is over: both go to backend/http-api``."""
+    first, *others = wait.conflict.reasons
+    more = f" (and {len(others)} more)" if others else ""
+    return f"{wait.drill}, {UNTIL[wait.conflict.until]}: {first}{more}"

@@ -16,11 +16,14 @@ def lines(plan: PlanResult) -> Iterator[str]:
     lapse = f", time-lapse {plan.time_lapse:g}" if plan.time_lapse not in (None, 1) else ""
     yield f"{plan.playbook} {where}{lapse}: {_count(len(plan.schedule), 'drill')}, about {_time(plan.seconds)}"
     yield ""
-    yield "Schedule (playbook time)"
+    yield f"Schedule (playbook time; one after another it would be {_time(plan.seconds_one_by_one)})"
     for one in plan.schedule:
         yield f"  {_time(one.starts):>8} to {_time(one.ends):<8}  {one.drill}"
         for key, text in one.does.items():
             yield f"    {key:<9} {text}"
+        yield from (f"    {'after':<9} {wait}" for wait in one.waits)
+    if len(plan.chain) > 1:
+        yield f"  The longest chain: {', then '.join(plan.chain)}"
     yield ""
     yield "Objects"
     for touched in plan.objects:
