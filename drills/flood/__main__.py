@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import linecache
 import os
@@ -27,6 +28,7 @@ from drills.flood.tunnel import LOOPBACK, MasterEnd, WorkerEnd
 
 REPORT_SECONDS = 0.5  # between two reports of a worker, and of the master
 LOOK_SECONDS = 0.02
+YOUNG_OBJECTS = 10_000  # before they are looked through for cycles; Python's own 700 are the garbage of a few requests
 EXTRA = "drills"  # in a worker's report to its master: what Locust does not count
 
 
@@ -157,6 +159,9 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - a locustfile may raise anything; whoever started us is told
         out.write({"error": f"{type(error).__name__}: {error}"[:400]})
         return 2
+    gc.collect()
+    gc.freeze()  # what is there now stays: looking through it again and again costs requests
+    gc.set_threshold(YOUNG_OBJECTS)
     gevent.spawn(_listen, lines, program.hear)
     program.run()
     return 0
