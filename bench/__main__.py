@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import click
 
-from bench import commands, drill, flood, game_day, lab
+from bench import check, commands, drill, flood, game_day, lab
 from bench.figures import Figure, UnmeasuredError
 
 MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
     "help": commands.start,
+    "check": check.check,
     "lab": lab.lab,
     "unit": commands.unit_tests,
     "lies": commands.lies,
