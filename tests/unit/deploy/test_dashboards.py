@@ -1,4 +1,4 @@
-"""Every query of the shipped dashboards is put to `drills check` as a recording rule: its metrics, labels and values."""
+"""Every query of the shipped dashboards is put to `drills check` as a recording rule: metrics, labels and values."""
 
 from __future__ import annotations
 
