@@ -470,6 +470,9 @@ def doctor(quiet: bool) -> int:
 @click.option("--prometheus", metavar="URL", help="Prometheus as the runner reaches it: what `drills run` takes.")
 @click.option("--alertmanager", metavar="URL", help="Alertmanager, in the same way; '' for none.")
 @click.option(
+    "--pushgateway", metavar="URL", help="Where the metrics go that the alerts on drills read; '' for nowhere."
+)
+@click.option(
     "--rule-label", "rule_labels", multiple=True, metavar="KEY=VALUE", help="On the PrometheusRule. Repeatable."
 )
 @click.option(

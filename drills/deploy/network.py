@@ -21,7 +21,7 @@ _DNS: Obj = {"matchLabels": {_NAMESPACE: "kube-system", "k8s-app": "kube-dns"}}
 
 def runner_policy(playbook: str, settings: Settings) -> Obj:
     """``ingress: [{}]`` is default deny with a rule that lets nobody in; an empty list would deny nothing."""
-    urls = [one for one in settings.watched if not one.startswith(PROXIED)]  # the API server asks for the others
+    urls = [one for one in settings.reached if not one.startswith(PROXIED)]  # the API server asks for the others
     spec = {
         "endpointSelector": {"matchLabels": {"drills/playbook": playbook}},
         "ingress": [{}],

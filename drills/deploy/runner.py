@@ -122,6 +122,8 @@ def _container(settings: Settings) -> Obj:
     watched = ["--prometheus", settings.prometheus]
     if settings.alertmanager:
         watched += ["--alertmanager", settings.alertmanager]
+    if settings.pushgateway:
+        watched += ["--publish", f"pushgateway={settings.pushgateway}"]
     return {
         "name": "runner",
         "image": settings.image,

@@ -24,6 +24,7 @@ class Settings:
     image: str = field(default_factory=own_image)
     prometheus: str = "http://prometheus-operated.monitoring:9090"
     alertmanager: str = "http://alertmanager-operated.monitoring:9093"  # empty: none
+    pushgateway: str = "http://prometheus-pushgateway.monitoring:9091"  # where metrics go; empty: nowhere
     timezone: str = "Etc/UTC"
     rule_labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -31,6 +32,11 @@ class Settings:
     def watched(self) -> list[str]:
         """The addresses that alerts are read from."""
         return [one for one in (self.prometheus, self.alertmanager) if one]
+
+    @property
+    def reached(self) -> list[str]:
+        """Every address that the runner goes to."""
+        return [*self.watched, *([self.pushgateway] if self.pushgateway else [])]
 
     def account(self, playbook: str) -> str:
         """The service account that runs a playbook."""

@@ -141,7 +141,7 @@ def test_the_runner_s_policy_is_one_that_cilium_takes(written: list[Written]) ->
 
 
 def test_a_prometheus_behind_the_api_server_needs_a_right_and_no_path(written: list[Written]) -> None:
-    settings = Settings(prometheus="service:monitoring/https:prometheus:9090/prom", alertmanager="")
+    settings = Settings(pushgateway="", prometheus="service:monitoring/https:prometheus:9090/prom", alertmanager="")
     objects = of_playbook(written[0], settings)
     (role,) = [one for one in of_kind(objects, "Role") if one["metadata"]["namespace"] == "monitoring"]
     assert role["rules"] == [
