@@ -282,8 +282,7 @@ def _target(options: dict[str, Any], say: Callable[[str], None], prepare: Callab
 @click.option("--lab", "in_lab", is_flag=True, help="Ask the embedded lab: the one that is up, else one of its own.")
 @_lab_options
 @click.option("--context", metavar="NAME", help="Ask the cluster of this kubeconfig context.")
-@click.option("--prometheus", metavar="URL", help="Prometheus of the cluster.")
-@click.option("--alertmanager", metavar="URL", help="Alertmanager of the cluster.")
+@_watched_by
 @click.option("--only", multiple=True, metavar="DRILL", help="Plan only this drill. Repeatable.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def plan(playbooks: Sequence[Path], only: Sequence[str], form: str, **options: Any) -> int:

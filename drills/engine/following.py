@@ -5,6 +5,7 @@ All of it by the poll, and therefore a hint: verdicts take their times from Prom
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -27,6 +28,7 @@ Moved = Callable[[str, Stage], None]
 UNTOLD: tuple[Stage, ...] = ("firing", "at Alertmanager")  # where Alertmanager may hold an alert back
 
 SEEN_GONE = GAP - 0.75  # evaluations after a poll that found it gone: its last sample was at least one before
+WORD_SECONDS = 2.0  # on the wall: a few polls, of which one may have failed
 FORGOTTEN_SECONDS = 1.0  # on the wall: Alertmanager drops an alert soon after its end
 
 
@@ -105,8 +107,8 @@ class Following:
         rested = self._watch.wait(quiet, time.time() + waits.settle, stop)
         if rested is None and (ends := preflight.left_over(self._watch.latest(), wanted)) is not None:
             rested = self._watch.wait(quiet, ends + FORGOTTEN_SECONDS, stop)
-        if rested is None and (silent := self._watch.latest().unknown) is not None:
-            raise WorldError(f"Whether the alerts are at rest cannot be said: {silent}")
+        if rested is None and wanted:
+            self._await_word(stop)
         if rested is not None:
 
             def known(now: Snapshot) -> bool:
@@ -123,6 +125,13 @@ class Following:
             Inputs(one.wanted.name, one.sources, one.rule.interval_ms / 1000) for one in named if one.rule is not None
         ]
         return rest.shown(self._watch.between(since, until), wanted, inputs, still)
+
+    def _await_word(self, stop: threading.Event) -> None:
+        """WorldError where nobody says which alerts are active: then nothing is known to be at rest."""
+        known = self._watch.wait(lambda now: now.unknown is None, time.time() + WORD_SECONDS, stop)
+        silent = self._watch.latest().unknown
+        if known is None and silent is not None and not stop.is_set():
+            raise WorldError(f"Whether the alerts are at rest cannot be said: {silent}")
 
     def tell(self) -> None:
         """Report each alert that has come further."""

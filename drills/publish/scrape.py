@@ -21,7 +21,9 @@ _STEP = 0.2  # seconds between two looks at a signal
 
 
 class Scrape:
-    """``HOST:PORT``; it is bound at once, so that a port that is taken is known before anything is made."""
+    """``HOST:PORT``, from the beginning on: a port that is taken is known before anything is made, and who asks too early
+    is told so instead of waiting in line: an answer to somebody who has left would count as a scrape.
+    """
 
     def __init__(self, address: str, stop: threading.Event, seconds: float = LONGEST) -> None:
         """A signal (``stop``) ends the wait; after one that came before, it is short.
@@ -38,6 +40,8 @@ class Scrape:
             self._server: Any = make_server(host.strip("[]") or "127.0.0.1", int(port), _late, handler_class=_Silent)
         except OSError as error:
             raise WorldError(f"The metrics cannot be served on {address}: {error.strerror or error}.") from error
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(_STEP,), daemon=True)
+        self._thread.start()
 
     @property
     def port(self) -> int:
@@ -56,13 +60,11 @@ class Scrape:
         """Returns once somebody scraped the metrics; WorldError if nobody did in time."""
         scraped = threading.Event()
         self._server.set_app(_telling(make_wsgi_app(registry_of(self._results)), scraped))
-        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": _STEP}, daemon=True)
-        thread.start()
         try:
             self._wait(scraped)
         finally:
             self._server.shutdown()
-            thread.join(LAST_ANSWER)
+            self._thread.join(LAST_ANSWER)
             self._server.server_close()
 
     def _wait(self, scraped: threading.Event) -> None:

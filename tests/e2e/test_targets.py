@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -87,25 +88,35 @@ metadata: {{name: playbook, namespace: drills}}
 data: {{playbook.yaml: {json.dumps(PLAYBOOK.read_text())}}}
 ---
 apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: drills, namespace: drills}}
----
-apiVersion: v1
 kind: Pod
 metadata: {{name: runner, namespace: drills}}
 spec:
-  serviceAccountName: drills
+  serviceAccountName: default
   restartPolicy: Never
   containers:
   - name: drills
     image: drills:{__version__}
     command: [sleep, infinity]
-    volumeMounts: [{{name: playbook, mountPath: /playbook}}]
-  volumes: [{{name: playbook, configMap: {{name: playbook}}}}]
+    volumeMounts:
+    - {{name: playbook, mountPath: /playbook}}
+    - {{name: account, mountPath: /var/run/secrets/kubernetes.io/serviceaccount}}
+  volumes:
+  - {{name: playbook, configMap: {{name: playbook}}}}
+  - {{name: account, secret: {{secretName: account}}}}
 """
 
 
+def account(lab: Lab) -> str:
+    """What a kubelet projects into every pod, and the lab's does not: the account's token and the API's authority."""
+    token = lab.kubectl("create", "token", "-n", "drills", "default").strip()
+    config = json.loads(lab.kubectl("config", "view", "--raw", "--minify", "-o", "json"))
+    authority = base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "account", "namespace": "drills"}}
+    return json.dumps({**secret, "stringData": {"token": token, "ca.crt": authority}})
+
+
 def test_in_a_pod_without_a_context_it_runs_on_the_pods_own_cluster(lab: Lab) -> None:
+    lab.kubectl("apply", "-f", "-", stdin=account(lab))
     lab.kubectl("apply", "-f", "-", stdin=POD)
     lab.kubectl("wait", "-n", "drills", "pod/runner", "--for=condition=Ready", "--timeout=20s")
     run = "run /playbook/playbook.yaml --only closed --out /tmp/out " + " ".join(WATCHED)
@@ -115,7 +126,7 @@ def test_in_a_pod_without_a_context_it_runs_on_the_pods_own_cluster(lab: Lab) ->
     assert "Nothing is left to undo on in-cluster." in done.stdout
     lost = inside(lab, "KUBERNETES_SERVICE_PORT= python -m drills recover")
     assert (lost.returncode, "This pod cannot use its service account" in lost.stderr) == (3, True), lost.stderr
-    lab.kubectl("delete", "-n", "drills", "pod/runner", "configmap/playbook", "--now")
+    lab.kubectl("delete", "-n", "drills", "pod/runner", "configmap/playbook", "secret/account", "--now")
 
 
 def inside(lab: Lab, script: str) -> subprocess.CompletedProcess[str]:

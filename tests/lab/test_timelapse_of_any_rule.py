@@ -64,7 +64,7 @@ def manifests(draw: st.DrawFn) -> dict[str, Any]:
 
 WATCHED = (  # what the shipped rules read, and how much a step means
     *((f'cilium_policy_l7_total{{rule="denied",proxy_type="{one}"', 1) for one in ("envoy", "fqdn")),
-    ('cilium_policy_l7_total{rule="received",proxy_type="envoy"', 400),
+    ('cilium_policy_l7_total{rule="received",proxy_type="envoy"', 800),
     *((f'cilium_drop_count_total{{reason="Policy denied",direction="{one}"', 1) for one in ("INGRESS", "EGRESS")),
 )
 SOMETIMES = st.lists(st.sampled_from([0, 0, 1, "missed"]), min_size=40, max_size=40)

@@ -16,6 +16,7 @@ from aiohttp import web
 from api_support import Handler, RunningApi, running_api
 from undo_driver import KEY, MADE, NODE, RUN, SECRET, changed
 
+from drills.budget import ONCE, Budget
 from drills.engine.journal import Journal
 from drills.engine.records import Records
 from drills.engine.recovery import Undone, exit_status, put_back, recover
@@ -64,7 +65,7 @@ def api(server: RunningApi) -> Iterator[RunningApi]:
 
 @pytest.fixture
 def cluster(api: RunningApi) -> Cluster:
-    return Cluster.connect(kubeconfig=api.config)
+    return Cluster.connect(kubeconfig=api.config, budget=Budget(pause=0.0))
 
 
 def dump(api: RunningApi) -> dict[str, Any]:
@@ -451,6 +452,6 @@ def test_what_a_run_could_not_undo_is_said_at_its_end(cluster: Cluster) -> None:
 
 def test_put_back_never_raises_for_what_the_world_lacks(tmp_path: Path) -> None:
     with running_api(tmp_path) as bare:
-        cluster = Cluster.connect(kubeconfig=bare.config)
+        cluster = Cluster.connect(kubeconfig=bare.config, budget=ONCE)
     undone = put_back(cluster, record(Delete(objects=(MADE,))), wait=silent)
     assert (undone.verdict, undone.finished) == ("not-verified", False)
