@@ -21,8 +21,9 @@ _STEP = 0.2  # seconds between two looks at a signal
 
 
 class Scrape:
-    """``HOST:PORT``, from the beginning on: a port that is taken is known before anything is made, and who asks too early
-    is told so instead of waiting in line: an answer to somebody who has left would count as a scrape.
+    """``HOST:PORT``, served from the beginning on, so that a port that is taken is known before anything is made.
+
+    Who asks too early is told so instead of waiting in line: an answer to somebody who left would look like a scrape.
     """
 
     def __init__(self, address: str, stop: threading.Event, seconds: float = LONGEST) -> None:

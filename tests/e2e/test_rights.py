@@ -196,7 +196,7 @@ class _without:  # noqa: N801 - reads as a word
 def test_plan_asks_the_lab_and_says_what_lacks(runner: Runner, tmp_path: Path) -> None:
     text = SHIPPED_GAME_DAY.read_text()
     text = text.replace("name: CiliumHTTPRequestsDenied", "name: CiliumHTTPRequestsForbidden")
-    text = text.replace("http://backend.backend/", "http://nobody.backend/")
+    text = text.replace("host: backend.backend,", "host: nobody.backend,")
     path = tmp_path / "playbook.yaml"
     path.write_text(text)
     only = ("--only", "admin-path", "--only", "default-deny", "--only", "missing-header")

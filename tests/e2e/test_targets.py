@@ -87,6 +87,17 @@ kind: ConfigMap
 metadata: {{name: playbook, namespace: drills}}
 data: {{playbook.yaml: {json.dumps(PLAYBOOK.read_text())}}}
 ---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {{name: everything}}
+rules: [{{apiGroups: ["*"], resources: ["*"], verbs: ["*"]}}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {{name: everything}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: everything}}
+subjects: [{{kind: ServiceAccount, name: default, namespace: drills}}]
+---
 apiVersion: v1
 kind: Pod
 metadata: {{name: runner, namespace: drills}}
