@@ -9,11 +9,14 @@ from typing import Any
 
 from drills.check.finding import Finding
 from drills.cilium import policy
+from drills.cilium.ports import NamedPorts
 from drills.errors import InputError, Place
 from drills.playbook import Playbook
 from drills.source import Document, KeyPath
 
 DEFAULT_CILIUM = "1.20"
+DEFAULT_NAMESPACE = "default"  # of what is left to kubectl's context
+NAME_LABEL = "kubernetes.io/metadata.name"  # the API server gives it to every namespace
 WORKLOADS = ("Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob")
 
 
@@ -124,6 +127,26 @@ class World:
     def workloads(self) -> Iterator[Manifest]:
         """Objects that make pods."""
         return self.of_kind(*WORKLOADS)
+
+
+def mapping(found: Any) -> Mapping[str, Any]:
+    """A mapping as it is; an empty one for anything else that somebody wrote."""
+    return found if isinstance(found, dict) else {}
+
+
+def mappings(found: Any) -> list[Mapping[str, Any]]:
+    """The mappings of a list; none of anything else."""
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def named_ports(spec: Mapping[str, Any]) -> NamedPorts:
+    """The ports of a pod that have a name, by name and protocol."""
+    return {
+        (str(port["name"]).lower(), str(port.get("protocol") or "TCP")): port["containerPort"]
+        for container in mappings(spec.get("containers"))
+        for port in mappings(container.get("ports"))
+        if port.get("name") and isinstance(port.get("containerPort"), int)
+    }
 
 
 def pod_template(workload: Manifest) -> tuple[KeyPath, Mapping[str, Any]]:

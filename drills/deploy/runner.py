@@ -11,8 +11,8 @@ from typing import Final
 from drills.deploy.cron import check_timezone, longest_gap
 from drills.deploy.settings import PART_OF, Obj, Settings, labels_of, obj, title
 from drills.engine import actors, capturing, fault, recovery
+from drills.engine.feasible import everything_tried
 from drills.engine.naming import key_of
-from drills.engine.rights import everything_tried
 from drills.errors import InputError
 from drills.kube.lease import NAMESPACE
 from drills.kube.pods import IMAGE_VARIABLE, RESTRICTED_CONTAINER, restricted_pod

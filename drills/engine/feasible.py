@@ -5,7 +5,9 @@ The engine refuses such a drill before it starts (`drills.engine.preflight`); ``
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from alerts import bounds
 from alerts.bounds import Timing
@@ -13,7 +15,18 @@ from alerts.rule import AlertRule
 from drills.inject import flood
 from drills.inject.base import SHORTEST_FAULT_SECONDS
 from drills.inject.kinds import kind_of
-from drills.playbook import AlertExpectation, Drill, FloodInjection, Injection, Playbook, WireguardInjection
+from drills.playbook import (
+    AlertExpectation,
+    Control,
+    Drill,
+    FloodInjection,
+    Injection,
+    Playbook,
+    ProbeInjection,
+    WireguardInjection,
+)
+
+Tried: TypeAlias = Injection | Control
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +74,20 @@ def target_outside_guards(drill: Drill, playbook: Playbook) -> str | None:
 
 def ends(drill: Drill) -> list[tuple[str, tuple[str, str] | None]]:
     """Every host that a drill goes to, with the namespace and name of the Service that it means."""
-    injection, control = drill.injection, () if drill.control is None else (drill.control,)
-    tried = [*control, *(under.injection for under in drill.expect.during)]
-    found = [(kind.host, kind.service) for kind in map(kind_of, tried)]
-    if isinstance(injection, FloodInjection):
-        return [(flood.host_of(injection), flood.service(injection)), *found]
-    if isinstance(injection, WireguardInjection):
-        return found
-    return [(kind_of(injection).host, kind_of(injection).service), *found]
+    return [_end(tried) for tried in everything_tried(drill) if not isinstance(tried, WireguardInjection)]
+
+
+def _end(tried: FloodInjection | ProbeInjection | Control) -> tuple[str, tuple[str, str] | None]:
+    if isinstance(tried, FloodInjection):
+        return flood.host_of(tried), flood.service(tried)
+    kind = kind_of(tried)
+    return kind.host, kind.service
+
+
+def everything_tried(drill: Drill) -> Iterator[Tried]:
+    """The attack, the control, and what is tried under a flood."""
+    yield drill.injection
+    if drill.control is not None:
+        yield drill.control
+    for under in drill.expect.during:
+        yield under.injection

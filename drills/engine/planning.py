@@ -23,11 +23,11 @@ from drills.cilium.metrics import METRICS, Birth
 from drills.engine import preflight, schedule, told
 from drills.engine.conflicts import Until
 from drills.engine.exposure import exposed
-from drills.engine.feasible import Watched
+from drills.engine.feasible import Watched, everything_tried
 from drills.engine.naming import key_of
 from drills.engine.records import Records
 from drills.engine.result import Model
-from drills.engine.rights import everything_tried, needed, service_tried, sources_of
+from drills.engine.rights import needed, service_tried, sources_of
 from drills.engine.run import Job
 from drills.engine.schedule import Plan, Wait
 from drills.engine.touched import Touched, objects

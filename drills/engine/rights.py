@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
-from drills.inject.base import service_of
+from drills.engine.feasible import Tried, everything_tried
+from drills.inject import flood
 from drills.inject.kinds import kind_of
 from drills.kube import rights as needs
 from drills.kube.rights import Right, least
 from drills.playbook import Drill, ExistingPod, FloodInjection, Playbook, WireguardInjection
-from drills.playbook.model import Control, From, Injection
+from drills.playbook.model import From
 
-Tried = Injection | Control
 PROXIED: Final = "service:"
 
 
@@ -59,22 +58,13 @@ def _of_drill(playbook: Playbook, drill: Drill) -> Iterator[Right]:
             yield from _of_target(tried, attacked=tried is not drill.control)
 
 
-def everything_tried(drill: Drill) -> Iterator[Tried]:
-    """The attack, the control, and what is tried under a flood."""
-    yield drill.injection
-    if drill.control is not None:
-        yield drill.control
-    for under in drill.expect.during:
-        yield under.injection
-
-
 def service_tried(tried: Tried) -> tuple[str, str] | None:
     """Namespace and name of the Service that is tried; None for names outside, and for faults."""
     match tried:
         case WireguardInjection():
             return None
         case FloodInjection():
-            return service_of(urlsplit(tried.url).hostname or "")
+            return flood.service(tried)
     return kind_of(tried).service
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
+from drills.engine.feasible import everything_tried
 from drills.engine.naming import capture_pod, drill_pod, flood_roles, key_of
 from drills.engine.result import Model
-from drills.engine.rights import everything_tried
 from drills.kube.cilium import AGENTS
 from drills.kube.lease import LEASE, NAMESPACE
 from drills.playbook import Drill, ExistingPod, FloodInjection, Playbook, Source, WireguardInjection

@@ -7,7 +7,7 @@ control: a *denied* by timeout proves nothing without them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -102,6 +102,36 @@ class Pace:
     def concurrency(self, timeout: float) -> int:
         """Attempts under way at once if every one of them runs into its timeout, and some to spare."""
         return min(MOST_CONCURRENT, max(16, math.ceil(self.rate * timeout * 1.25)))
+
+
+def series_config(
+    name: str,
+    injection: ProbeInjection,
+    *,
+    scale: float,
+    host: str,
+    addresses: Sequence[str] = (),
+    longest: float | None = None,
+) -> dict[str, Any]:
+    """What the probe is told of a series of attempts of any kind; `kinds` add what is theirs.
+
+    ``addresses``: to spread over backends that somebody else resolved. ``longest``: seconds that an attempt may take,
+    where that is not its timeout.
+    """
+    pace = Pace.of(injection, scale)
+    longest = injection.timeout if longest is None else longest
+    return {
+        "id": name,
+        "kind": injection.kind,
+        "host": host,
+        "port": injection.port,
+        "timeout": injection.timeout,
+        "rate": pace.rate,
+        "count": pace.attempts,
+        "deadline": pace.deadline(longest),
+        "concurrency": pace.concurrency(longest),
+        "addresses": list(addresses),
+    }
 
 
 class Judge(Protocol):

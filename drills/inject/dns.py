@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from drills.inject.base import Attempt, Outcome, OutcomeKind, Pace, failure_name, void
+from drills.inject.base import Attempt, Outcome, OutcomeKind, failure_name, series_config, void
 from drills.inject.connecting import CONNECTED, not_connected
 from drills.playbook import Denied, DnsInjection
 
@@ -37,22 +37,15 @@ def absolute(name: str) -> str:
 
 def probe_config(name: str, injection: DnsInjection, *, scale: float) -> dict[str, Any]:
     """The first line of the probe's input. Lookup and connection have the timeout to themselves, each."""
-    pace = Pace.of(injection, scale)
     address = is_address(injection.name)
-    longest = injection.timeout * (1 if address else 2)
-    return {
-        "id": name,
-        "kind": "dns",
-        "host": injection.name if address else absolute(injection.name),
-        "port": injection.port,
-        "timeout": injection.timeout,
-        "rate": pace.rate,
-        "count": pace.attempts,
-        "deadline": pace.deadline(longest),
-        "concurrency": pace.concurrency(longest),
-        "addresses": [injection.name] if address else [],
-        "qtype": "A",
-    }
+    return series_config(
+        name,
+        injection,
+        scale=scale,
+        host=injection.name if address else absolute(injection.name),
+        addresses=[injection.name] if address else [],
+        longest=injection.timeout * (1 if address else 2),
+    ) | {"qtype": "A"}
 
 
 def answers(attempt: Attempt) -> frozenset[str]:

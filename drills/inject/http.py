@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from drills.inject.base import Attempt, Outcome, OutcomeKind, Pace, failure_name, void
+from drills.inject.base import Attempt, Outcome, OutcomeKind, failure_name, series_config, void
 from drills.playbook import Denied, HttpInjection
 
 DENIED_BODY = "Access denied"  # Cilium 1.18 to 1.20: cilium-proxy, cilium_l7policy.cc (with a line's end)
@@ -31,24 +31,13 @@ GRPC_STATUS = {400: "13", 401: "16", 403: "7", 404: "12", 429: "14", 502: "14", 
 
 def probe_config(name: str, injection: HttpInjection, *, scale: float, addresses: Sequence[str] = ()) -> dict[str, Any]:
     """The first line of the probe's input. ``addresses``: to spread over backends that somebody else resolved."""
-    pace = Pace.of(injection, scale)
-    return {
-        "id": name,
-        "kind": "http",
-        "host": injection.host,
-        "port": injection.port,
+    return series_config(name, injection, scale=scale, host=injection.host, addresses=addresses) | {
         "tls": injection.tls,
         "method": injection.method,
         "target": injection.target,
         "authority": injection.authority,
         "headers": dict(injection.headers),
         "body": injection.body,
-        "timeout": injection.timeout,
-        "rate": pace.rate,
-        "count": pace.attempts,
-        "deadline": pace.deadline(injection.timeout),
-        "concurrency": pace.concurrency(injection.timeout),
-        "addresses": list(addresses),
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from drills.inject.base import Attempt, Outcome, OutcomeKind, Pace, failure_name, void
+from drills.inject.base import Attempt, Outcome, OutcomeKind, failure_name, series_config, void
 from drills.inject.connecting import CONNECTED, expects_no_connection, not_connected
 from drills.playbook import Denied, PostgresInjection
 
@@ -36,18 +36,7 @@ def probe_config(
     password: str | None = None,
 ) -> dict[str, Any]:
     """The first line of the probe's input, the only place that a password goes to: never write this down."""
-    pace = Pace.of(injection, scale)
-    return {
-        "id": name,
-        "kind": "postgres",
-        "host": injection.host,
-        "port": injection.port,
-        "timeout": injection.timeout,
-        "rate": pace.rate,
-        "count": pace.attempts,
-        "deadline": pace.deadline(injection.timeout),
-        "concurrency": min(MOST_CONCURRENT, pace.concurrency(injection.timeout)),
-        "addresses": list(addresses),
+    return series_config(name, injection, scale=scale, host=injection.host, addresses=addresses) | {
         "user": injection.user,
         "database": injection.database,
         "password": Password(password or ""),

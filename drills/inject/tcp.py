@@ -10,26 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from drills.inject.base import Attempt, Outcome, OutcomeKind, Pace, failure_name, void
+from drills.inject.base import Attempt, Outcome, OutcomeKind, failure_name, series_config, void
 from drills.inject.connecting import CONNECTED, not_connected
 from drills.playbook import Denied, TcpInjection
 
 
 def probe_config(name: str, injection: TcpInjection, *, scale: float, addresses: Sequence[str] = ()) -> dict[str, Any]:
     """The first line of the probe's input. ``addresses``: to spread over backends that somebody else resolved."""
-    pace = Pace.of(injection, scale)
-    return {
-        "id": name,
-        "kind": "tcp",
-        "host": injection.host,
-        "port": injection.port,
-        "timeout": injection.timeout,
-        "rate": pace.rate,
-        "count": pace.attempts,
-        "deadline": pace.deadline(injection.timeout),
-        "concurrency": pace.concurrency(injection.timeout),
-        "addresses": list(addresses),
-    }
+    return series_config(name, injection, scale=scale, host=injection.host, addresses=addresses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from drills.kube.api import Api, KubeError, Obj, core
+from drills.kube.api import CONFLICT, Api, KubeError, Obj, core
 
 Kind = Literal["Normal", "Warning"]
 
 _LONGEST = 1024  # characters of an Event's message that the API takes
-_CONFLICT = 409
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,6 @@ def write_config_map(api: Api, namespace: str, name: str, data: dict[str, str]) 
     try:
         api.call(doing, "POST", core("configmaps", namespace), body=body)
     except KubeError as error:
-        if error.status != _CONFLICT:
+        if error.status != CONFLICT:
             raise
         api.call(doing, "PUT", core("configmaps", namespace, name), body=body)

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from drills.engine.events import Event, RunFinished, RunStarted
 from drills.engine.result import Result
+from drills.engine.rights import sources_of
 from drills.errors import DrillsError
-from drills.playbook import ExistingPod, Playbook, Source
+from drills.playbook import Playbook
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +77,5 @@ def namespaces(playbook: Playbook) -> tuple[str, ...]:
     named = playbook.guards.namespaces
     if named is not None:
         return tuple(named)
-    sources = [playbook.source_of(each) for each in _sources(playbook)]
-    return tuple(sorted({each.namespace for each in sources}))
-
-
-def _sources(playbook: Playbook) -> list[str | Source | ExistingPod]:
-    found: list[str | Source | ExistingPod] = list(playbook.spec.sources)
-    for drill in playbook.drills:
-        found += [
-            each.source for each in (drill.injection, drill.control) if each is not None and hasattr(each, "source")
-        ]
-    return found
+    sources = [*playbook.spec.sources, *sources_of(playbook.drills)]
+    return tuple(sorted({playbook.source_of(each).namespace for each in sources}))

@@ -9,19 +9,25 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from drills.check.policies.case import Case, Element, Release, build, compiled, elements
-from drills.check.world import Manifest, World, pod_template
+from drills.check.world import (
+    DEFAULT_NAMESPACE,
+    NAME_LABEL,
+    Manifest,
+    World,
+    mapping,
+    mappings,
+    named_ports,
+    pod_template,
+)
 from drills.cilium.decide import EndpointPolicy, Policies
 from drills.cilium.entries import CompiledRule
 from drills.cilium.labels import NAMESPACE, SOURCE_K8S, Labels, identity_labels, split_key
 from drills.cilium.peers import Services, ServiceTarget
 from drills.cilium.ports import NamedPorts
 from drills.cilium.selector import Operator, Selector
-
-DEFAULT: Final = "default"
-NAME_LABEL: Final = "kubernetes.io/metadata.name"  # every namespace has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ def given(world: World) -> Given:
     namespaces = {each.name: _texts(each.metadata.get("labels")) for each in world.of_kind("Namespace")}
     services: dict[str, list[Service]] = defaultdict(list)
     for manifest in world.of_kind("Service"):
-        services[manifest.namespace or DEFAULT].append(_service(manifest))
+        services[manifest.namespace or DEFAULT_NAMESPACE].append(_service(manifest))
     targets = {
         (each.namespace, each.name): ServiceTarget(each.selector or None)
         for found in services.values()
@@ -116,41 +122,29 @@ def namespace_labels(name: str, namespaces: Mapping[str, Mapping[str, str]]) -> 
 
 def _workload(manifest: Manifest, namespaces: Mapping[str, Mapping[str, str]]) -> Workload:
     _, template = pod_template(manifest)
-    metadata, spec = _mapping(template.get("metadata")), _mapping(template.get("spec"))
-    namespace = manifest.namespace or DEFAULT
+    metadata, spec = mapping(template.get("metadata")), mapping(template.get("spec"))
+    namespace = manifest.namespace or DEFAULT_NAMESPACE
     pod_labels = _texts(metadata.get("labels"))
-    account = str(spec.get("serviceAccountName") or DEFAULT)
+    account = str(spec.get("serviceAccountName") or "default")
     labels = identity_labels(pod_labels, namespace, namespace_labels(namespace, namespaces), account)
-    ports = [port for container in _mappings(spec.get("containers")) for port in _mappings(container.get("ports"))]
+    ports = [port for container in mappings(spec.get("containers")) for port in mappings(container.get("ports"))]
     numbers = frozenset(port["containerPort"] for port in ports if isinstance(port.get("containerPort"), int))
-    named = {
-        (str(port["name"]).lower(), str(port.get("protocol") or "TCP")): port["containerPort"]
-        for port in ports
-        if port.get("name") and isinstance(port.get("containerPort"), int)
-    }
+    named = named_ports(spec)
     return Workload(manifest, namespace, labels, pod_labels, numbers, MappingProxyType(named))
 
 
 def _service(manifest: Manifest) -> Service:
-    spec = _mapping(manifest.data.get("spec"))
+    spec = mapping(manifest.data.get("spec"))
     ports = []
-    for each in _mappings(spec.get("ports")):
+    for each in mappings(spec.get("ports")):
         port, target = each.get("port"), each.get("targetPort", each.get("port"))
         if isinstance(port, int) and isinstance(target, int | str):
             ports.append(ServicePort(port, target, str(each.get("protocol") or "TCP")))
-    return Service(manifest.name, manifest.namespace or DEFAULT, _texts(spec.get("selector")), tuple(ports))
-
-
-def _mapping(found: Any) -> Mapping[str, Any]:
-    return found if isinstance(found, dict) else {}
-
-
-def _mappings(found: Any) -> list[Mapping[str, Any]]:
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    return Service(manifest.name, manifest.namespace or DEFAULT_NAMESPACE, _texts(spec.get("selector")), tuple(ports))
 
 
 def _texts(found: Any) -> Mapping[str, str]:
-    return {key: str(value) for key, value in _mapping(found).items() if not isinstance(value, dict | list)}
+    return {key: str(value) for key, value in mapping(found).items() if not isinstance(value, dict | list)}
 
 
 Label = tuple[str, str]  # bare key and value

@@ -9,8 +9,9 @@ from drills.check.finding import Finding, Level, Rule
 from drills.check.policies import samples, words
 from drills.check.policies.case import Case, Element, ports_of, subject
 from drills.check.policies.examples import deployment, documents, ingress, policy
-from drills.check.policies.given import DEFAULT, Given, Service, ServicePort, Workload, namespaces_of
+from drills.check.policies.given import Given, Service, ServicePort, Workload, namespaces_of
 from drills.check.policies.namespaces import contradicts
+from drills.check.world import DEFAULT_NAMESPACE
 from drills.cilium import policy as schema
 from drills.cilium.decide import INGRESS
 from drills.cilium.labels import NAMESPACE, SOURCE_K8S, Labels, split_key
@@ -194,7 +195,7 @@ def _translated(number: int, protocol: str, target: Selector, given: Given) -> t
 
 
 def _services(labels: Labels, given: Given) -> list[Service]:
-    own = labels.get(f"{SOURCE_K8S}:{NAMESPACE}", DEFAULT)
+    own = labels.get(f"{SOURCE_K8S}:{NAMESPACE}", DEFAULT_NAMESPACE)
     return [each for each in given.services.get(own, ()) if each.selector and _fits(each.selector, labels)]
 
 

@@ -11,7 +11,8 @@ from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Final
 
-from drills.check.policies.given import DEFAULT, NAME_LABEL, k8s, namespaces_of
+from drills.check.policies.given import k8s, namespaces_of
+from drills.check.world import DEFAULT_NAMESPACE, NAME_LABEL
 from drills.cilium.labels import (
     CLUSTER,
     NAMESPACE,
@@ -56,7 +57,7 @@ def _labels(selector: Selector, variant: tuple[Requirement, str] | None) -> Labe
     reserved = [each.key for each in selector.requirements if each.source == SOURCE_RESERVED]
     if reserved:
         return {f"{SOURCE_RESERVED}:{key}": "" for key in reserved}
-    namespace = next(iter(namespaces_of(selector)), DEFAULT)
+    namespace = next(iter(namespaces_of(selector)), DEFAULT_NAMESPACE)
     found = {
         k8s(CLUSTER): "default",
         k8s(NAMESPACE): namespace,

@@ -6,12 +6,12 @@ What is not among the manifests is unknown, and so is everything that would depe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from drills.check.world import Manifest, World, pod_template
+from drills.check.world import DEFAULT_NAMESPACE, NAME_LABEL, Manifest, World, mappings, named_ports, pod_template
 from drills.cilium.decide import EndpointPolicy, Policies
 from drills.cilium.entries import PolicyRef
 from drills.cilium.labels import CLUSTER, NAMESPACE_LABELS, Labels, identity_labels
@@ -20,8 +20,6 @@ from drills.cilium.peers import Services, ServiceTarget
 from drills.cilium.policy import UnreadablePolicyError, parse
 from drills.cilium.ports import NamedPorts
 
-DEFAULT_NAMESPACE: Final = "default"
-NAME_LABEL: Final = "kubernetes.io/metadata.name"  # the API server gives it to every namespace
 _ASKED: Final = re.compile(rf"{re.escape(CLUSTER)}|{re.escape(NAMESPACE_LABELS)}\.(?!{re.escape(NAME_LABEL)}\b)[^'\"]+")
 SEVERAL: Final = 2  # pods of a DaemonSet: one on every node, and a cluster has more than one
 
@@ -171,7 +169,7 @@ def _workload(manifest: Manifest) -> Workload | None:
         namespace=namespace_of(manifest),
         labels=labels,
         account=str(spec.get("serviceAccountName") or "default"),
-        named_ports=_named_ports(spec),
+        named_ports=named_ports(spec),
         host_network=spec.get("hostNetwork") is True,
         replicas=_replicas(manifest),
     )
@@ -185,22 +183,13 @@ def _replicas(manifest: Manifest) -> int:
     return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else 1
 
 
-def _named_ports(spec: Mapping[str, Any]) -> NamedPorts:
-    return {
-        (str(port["name"]).lower(), str(port.get("protocol") or "TCP")): port["containerPort"]
-        for container in _mappings(spec.get("containers"))
-        for port in _mappings(container.get("ports"))
-        if port.get("name") and isinstance(port.get("containerPort"), int)
-    }
-
-
 def _service(manifest: Manifest) -> Service | None:
     spec = manifest.data.get("spec")
     if not isinstance(spec, dict):
         return None
     ports = {
         port["port"]: _target_port(port)
-        for port in _mappings(spec.get("ports"))
+        for port in mappings(spec.get("ports"))
         if isinstance(port.get("port"), int) and port.get("protocol") in (None, "TCP")
     }
     return Service(
@@ -226,11 +215,6 @@ def _targets(services: Mapping[tuple[str, str], Service]) -> Services:
         key: ServiceTarget(each.selector or None, _strings(each.manifest.metadata.get("labels")))
         for key, each in services.items()
     }
-
-
-def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(value, list):
-        yield from (each for each in value if isinstance(each, dict))
 
 
 def _strings(value: Any) -> dict[str, str]:
