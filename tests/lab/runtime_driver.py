@@ -11,7 +11,7 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,17 @@ class World:
             await asyncio.sleep(0.02)
         return False
 
+    async def services_stand(self, backends: Mapping[str, int]) -> None:
+        """Wait until so many pods are behind each Service, and until every namespace's rules say so."""
+
+        def behind(service: str) -> int:
+            pieces = self.store.list(ENDPOINTSLICES, NS, {"kubernetes.io/service-name": service})
+            ready = [one for piece in pieces for one in piece["endpoints"] if one["conditions"]["ready"]]
+            return len(ready)
+
+        assert await self.until(lambda: all(behind(name) == number for name, number in backends.items()))
+        await self.controllers.services.refresh()
+
     async def run(self, pod: str, *command: str, stdin: bytes | None = None, tty: bool = False) -> list[Any]:
         process = await self.kubelets.exec(self.get(PODS, pod), "main", command, stdin=stdin is not None, tty=tty)
         if stdin is not None:
@@ -154,7 +165,7 @@ async def look_at_pods(world: World, seen: dict[str, Any]) -> None:
 
 
 async def look_at_services(world: World, seen: dict[str, Any]) -> None:
-    await asyncio.sleep(0.2)  # the rules are gathered for a moment
+    await world.services_stand({"web": 2, "db": 1})
     address = {name: world.get(SERVICES, name)["spec"]["clusterIP"] for name in ("web", "db", "nobody")}
     seen["addresses"] = address
     pods = {pod["status"]["podIP"] for pod in world.store.list(PODS, NS, {"app": "web"}) if ready(pod)}
@@ -265,7 +276,7 @@ async def change_things(world: World, seen: dict[str, Any]) -> None:
     world.store.delete(PODS, NS, "gated", grace=1)
     world.store.update(DEPLOYMENTS, scaled)
     seen["scaled down"] = await world.until(lambda: not world.store.list(PODS, NS, {"app": "web"}))
-    await asyncio.sleep(0.2)
+    await world.services_stand({"web": 0})
     seen["no backend"] = await world.run("client", "curl", "-s", "-m3", f"http://{seen['addresses']['web']}/")
 
 
@@ -277,7 +288,7 @@ async def end_things(world: World, seen: dict[str, Any]) -> None:
     seen["swept"] = await world.until(lambda: world.store.find(NAMESPACES, None, NS) is None)
     seen["sweep seconds"] = time.monotonic() - began
     seen["followed"] = await asyncio.wait_for(follower, 5)
-    await asyncio.sleep(0.1)
+    await world.until(lambda: not list((plan.RUN / "pods").iterdir()))
     seen["netns"] = sorted(path.name for path in Path("/run/netns").iterdir())
     left = subprocess.run(["ip", "-n", "k8s-w1", "-o", "link"], capture_output=True, text=True, check=True).stdout
     seen["links"] = [line.split(":")[1].strip() for line in left.splitlines() if "lxc" in line]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.lab
 NOBODY = 65534
 ROOT = Path(client.__file__).resolve().parents[2]
 PATIENCE_SECONDS = 10.0
+NAMESPACES = ("net", "mnt", "pid")
 T = TypeVar("T")
 HOLD = """
 import os, sys
@@ -42,6 +44,29 @@ class Home:
     path: Path
     environment: Mapping[str, str]
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)  # descriptors
+
+    def anatomy(self, unshare: int) -> Anatomy | None:
+        """The lab below its outermost process; None until it is far enough.
+
+        Its namespaces are held open: the kernel gives the number of one that is gone to the next, which may be that of
+        a lab of a test beside this one.
+        """
+        for init in launcher.children_of(unshare):
+            for supervisor in launcher.children_of(init):
+                children = launcher.children_of(supervisor)
+                if not children:
+                    return None
+                for pid in [init, supervisor, *children]:
+                    self.hold(pid)
+                found = frozenset(os.fstat(each).st_ino for each in self.held) - namespaces_of(os.getpid())
+                return Anatomy(unshare, init, supervisor, found)
+        return None
+
+    def hold(self, pid: int) -> None:
+        for kind in NAMESPACES:
+            with suppress(OSError):
+                self.held.append(os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
 
     def command(self, *arguments: str) -> subprocess.Popen[str]:
         """The host's side in a process of its own."""
@@ -73,6 +98,8 @@ def home(tmp_path: Path) -> Iterator[Home]:
         with process:
             process.kill()
     client.down(found.environment)
+    for descriptor in found.held:
+        os.close(descriptor)
     assert machine_state() == machine
 
 
@@ -92,37 +119,22 @@ class Anatomy:
     unshare: int
     init: int
     supervisor: int
-    namespaces: frozenset[str]
+    namespaces: frozenset[int]
 
     def remains(self) -> list[str]:
         """Processes that are still in one of the lab's namespaces."""
         return [f"{pid} {command_of(pid)}" for pid in processes() if namespaces_of(pid) & self.namespaces]
 
 
-def anatomy(unshare: int, least_children: int = 1) -> Anatomy | None:
-    """The lab below its outermost process; None until it is far enough."""
-    for init in launcher.children_of(unshare):
-        for supervisor in launcher.children_of(init):
-            children = launcher.children_of(supervisor)
-            if len(children) < least_children:
-                return None
-            members = [init, supervisor, *children]
-            found = frozenset.union(*(namespaces_of(pid) for pid in members)) - namespaces_of(os.getpid())
-            return Anatomy(unshare, init, supervisor, found)
-    return None
-
-
 def processes() -> list[int]:
     return [int(path.name) for path in Path("/proc").glob("[0-9]*")]
 
 
-def namespaces_of(pid: int) -> frozenset[str]:
+def namespaces_of(pid: int) -> frozenset[int]:
     found = set()
-    for kind in ("net", "mnt", "pid"):
-        try:
-            found.add(str(Path(f"/proc/{pid}/ns/{kind}").readlink()))
-        except OSError:
-            continue
+    for kind in NAMESPACES:
+        with suppress(OSError):
+            found.add(Path(f"/proc/{pid}/ns/{kind}").stat().st_ino)
     return frozenset(found)
 
 
@@ -151,7 +163,7 @@ def starting(home: Home, starter: subprocess.Popen[str]) -> Anatomy:
 
     def look() -> Anatomy | None:
         found = [pid for pid in launcher.children_of(starter.pid) if "unshare" in command_of(pid)]
-        return anatomy(found[0]) if found else None
+        return home.anatomy(found[0]) if found else None
 
     return eventually(look)  # type: ignore[return-value]
 
@@ -169,7 +181,7 @@ def test_up_status_down(home: Home) -> None:
     found = client.status(home.environment)
     assert found is not None
     assert found.kubeconfig == kubeconfig
-    lab = anatomy(found.pid)
+    lab = home.anatomy(found.pid)
     assert lab is not None
     kubectl = [str(Path(sys.executable).with_name("kubectl")), "--kubeconfig", str(kubeconfig)]
     nodes = subprocess.run([*kubectl, "get", "nodes", "-o", "name"], capture_output=True, text=True, check=True).stdout
@@ -228,7 +240,7 @@ def test_a_held_lab_ends_with_its_holder(home: Home) -> None:
     assert holder.stdout is not None
     line = holder.stdout.readline()
     assert line, holder.communicate()[1]
-    lab = anatomy(int(line))
+    lab = home.anatomy(int(line))
     assert lab is not None
     holder.kill()
     finish(holder)
@@ -243,7 +255,7 @@ def test_a_lab_that_is_killed_when_it_is_up(home: Home) -> None:
     found = client.up(LabRequest(manifests=[directory]), environment=home.environment)
     assert len(found.notes) == 1
     assert "a.yaml:1:1: ConfigMap a: skipped" in found.notes[0]
-    lab = anatomy(found.pid)
+    lab = home.anatomy(found.pid)
     assert lab is not None
     os.kill(lab.unshare, signal.SIGKILL)
     os.waitpid(lab.unshare, 0)  # this test is its parent

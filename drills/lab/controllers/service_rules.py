@@ -86,6 +86,7 @@ class ServiceProxy:
         self._names: dict[str, None] = {}
         self._script = self._render()
         self._dirty = asyncio.Event()
+        self._refreshing = asyncio.Lock()
         self._writing = threading.Lock()
 
     async def attach(self, netns: str) -> None:
@@ -114,12 +115,16 @@ class ServiceProxy:
             await asyncio.gather(*followers, return_exceptions=True)
 
     async def refresh(self) -> None:
-        """Bring all namespaces up to date with the Store: 10 ms for each, most of which the kernel waits for itself."""
-        script = self._render()
-        if script == self._script:
-            return
-        self._script = script
-        await asyncio.to_thread(self._write_all, list(self._names))
+        """Bring all namespaces up to date with the Store: 10 ms for each, most of which the kernel waits for itself.
+
+        When it returns, they are, whoever began to.
+        """
+        async with self._refreshing:
+            script = self._render()
+            if script == self._script:
+                return
+            self._script = script
+            await asyncio.to_thread(self._write_all, list(self._names))
 
     async def _follow(self, resource: Resource) -> None:
         watch = self._store.watch(resource)
