@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import secrets
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from drills.errors import DrillsError, InputError, WorldError
+from drills.errors import InputError, WorldError
 from drills.lab import doctor, kubeconfig, launcher, manifests, plan
 from drills.lab.launcher import Progress, Started
 from drills.lab.runtime.images import Images
@@ -25,7 +24,7 @@ from drills.lab.settings import (
     Validation,
     checked_time_lapse,
 )
-from drills.lab.state import LOG, StateDir, lab_name
+from drills.lab.state import StateDir, lab_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,37 +243,3 @@ def _describe(settings: LabSettings, state: StateDir, started: Started) -> LabSt
         logs=state.logs,
         notes=tuple(started.ready.get("notes", ())),
     )
-
-
-def main(arguments: Sequence[str]) -> int:
-    """``python -m drills.lab.client up|down|status|logs``: the lab without the command line's comfort."""
-    say = sys.stdout.write
-    try:
-        match list(arguments):
-            case ["up", *directories]:
-                found = up(LabRequest(manifests=[Path(name) for name in directories]), progress=_to_standard_error)
-                for note in found.notes:
-                    _to_standard_error(note)
-                say(f"{found.kubeconfig}\n")
-            case ["down"]:
-                say("down\n" if down() else "no lab was up\n")
-            case ["status"]:
-                present = status()
-                say(f"{present.to_json()}\n" if present else "no lab is up\n")
-            case ["logs", *programs]:
-                for line in logs(programs[0] if programs else None):
-                    say(line)
-            case _:
-                raise InputError(f"up [DIR...], down, status or logs [PROGRAM], not {' '.join(arguments)!r} ({LOG})")
-    except DrillsError as error:
-        _to_standard_error(str(error))
-        return error.exit_status
-    return 0
-
-
-def _to_standard_error(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

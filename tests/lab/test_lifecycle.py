@@ -70,7 +70,7 @@ class Home:
 
     def command(self, *arguments: str) -> subprocess.Popen[str]:
         """The host's side in a process of its own."""
-        return self.python("-m", "drills.lab.client", *arguments)
+        return self.python("-m", "drills", "lab", *arguments)
 
     def python(self, *arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -286,7 +286,7 @@ def test_an_unknown_image(home: Home) -> None:
     directory.mkdir()
     pod = "{apiVersion: v1, kind: Pod, metadata: {name: x}, spec: {containers: [{name: x, image: example.com/none:1}]}}"
     (directory / "pod.yaml").write_text(pod)
-    status, _, err = finish(home.command("up", str(directory)))
+    status, _, err = finish(home.command("up", "--manifests", str(directory)))
     assert (status, "example.com/none:1" in err) == (2, True), err
     assert client.status(home.environment) is None
 
@@ -300,14 +300,14 @@ def test_without_root_and_without_a_home(home: Home, tmp_path_factory: pytest.Te
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env", "-i"]
     command += ["PATH=/usr/bin:/bin", f"TMPDIR={temporary}", f"PYTHONPATH={ROOT}:{packages}", "HOME=/nonexistent"]
-    command += [python, "-m", "drills.lab.client"]
+    command += [python, "-m", "drills", "lab"]
     try:
         up = subprocess.run([*command, "up"], cwd="/", capture_output=True, text=True, check=False)
         assert up.returncode == 0, up.stderr
         kubeconfig = Path(up.stdout.splitlines()[-1])
         assert kubeconfig.is_relative_to(temporary / f"drills-{NOBODY}")
         down = subprocess.run([*command, "down"], cwd="/", capture_output=True, text=True, check=False)
-        assert (down.returncode, down.stdout) == (0, "down\n")
+        assert (down.returncode, down.stdout) == (0, "The lab is down.\n")
         assert not [path for path in temporary.rglob("*") if path.is_file()]
     finally:
         subprocess.run([*command, "down"], cwd="/", capture_output=True, check=False)
