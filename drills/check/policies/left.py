@@ -26,9 +26,9 @@ def effect(case: Case, path: KeyPath, given: Given) -> str:
             f"Both strict and lenient clients fail: without the field the API still refuses it (422: {causes}). "
             + NOTHING
         )
-    if case.refused:
+    if case.unimported:
         return (
-            f"{REFUSED} Stored without the field, Cilium does not import it (VALID=False: {case.refused[0]}). "
+            f"{REFUSED} Stored without the field, Cilium does not import it (VALID=False: {case.unimported[0]}). "
             + NOTHING
         )
     return f"{REFUSED} {STORED} {left(case, path, given)}"
