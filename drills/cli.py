@@ -52,6 +52,15 @@ def cli() -> None:
     """
 
 
+class _WrittenPath(click.Path):
+    """A path that says something: the empty text of an unset variable would be the working directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty text is no path.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def _lab_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What a lab is started with: the same for ``run --lab`` and ``lab up``."""
     options = (
@@ -525,7 +534,7 @@ def report(directory: Path) -> int:
 
 
 @cli.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=_WrittenPath(path_type=Path))
 @click.option(
     "--cilium-version",
     "cilium",
@@ -567,6 +576,11 @@ def check(paths: Sequence[Path], form: str, **options: Any) -> int:
 
     world = reading.read(paths, Options(**options))
     found = checks.findings(world)
+    if form == "text" and world.empty and not found:
+        click.echo(
+            "Nothing was found to check: no Kubernetes object, rule file, Alertmanager configuration or playbook."
+        )
+        return 0
     click.echo(FORMATS[form](found), nl=False)
     if form == "text" and (table := coverage.table(world)):
         click.echo(f"\n{table}", nl=False)

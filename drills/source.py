@@ -7,6 +7,7 @@ Why not ``yaml.safe_load``: it forgets where a value stood, takes the last of tw
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -85,16 +86,23 @@ def load_documents(path: Path) -> list[Document]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file that a user named. InputError, in one sentence, if it is not there or not text."""
+    """The text of a file that a user named, with line ends of one kind. InputError, in one sentence, if it cannot be
+    read; SourceError, with the place, where it is not text.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path} is larger than {MAX_BYTES // 2**20} MiB")
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text in UTF-8 (byte {error.start})") from error
+        data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path} cannot be read: {reason}") from error
+    try:
+        return data.decode().replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        column = len(before.rpartition(b"\n")[2].decode())
+        place = Place(path, before.count(b"\n") + 1, column + 1)
+        raise SourceError(place, f"not text in UTF-8 (byte 0x{data[error.start]:02x})") from error
 
 
 def parse_documents(text: str, file: Path | str) -> list[Document]:

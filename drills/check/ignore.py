@@ -6,6 +6,7 @@ rule, or silences nothing is itself a finding: a silence that nobody can explain
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def _files(world: World, found: Sequence[Finding]) -> Iterator[Path]:
     documents = [*(each.document for each in world.objects), *(each.document for each in world.playbooks)]
     files = [each.file for each in (*documents, *world.rule_files, *world.alertmanagers)]
     for file in dict.fromkeys([*files, *(each.place.file for each in found)]):
-        if isinstance(file, Path) and file.is_file():
+        if isinstance(file, Path) and os.path.isfile(file):  # noqa: PTH113 - is_file raises where it may not look
             yield file
 
 

@@ -5,6 +5,8 @@ Other documents are passed over: a folder may hold Helm-rendered output, CI work
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +24,10 @@ WRITTEN = "# Written by drills check --write-tests; it is overwritten by the nex
 UNREADABLE = Rule(
     name="check/unreadable",
     level=Level.ERROR,
-    title="A file cannot be read as YAML",
+    title="A file or a folder cannot be read",
     problem="The file is not text in UTF-8, not YAML, or has the same key twice in one mapping. A template that "
-    "was not rendered (`{{ ... }}`) is the usual reason: give the output of `helm template` instead.",
+    "was not rendered (`{{ ... }}`) is the usual reason: give the output of `helm template` instead. Or the file "
+    "system does not give it out.",
     effect="kubectl and Prometheus refuse the whole file, or take the last of two equal keys without a word. Nothing "
     "in the file was checked; the exit status is 2.",
     fix="Mend the YAML, or leave the file out.",
@@ -73,36 +76,69 @@ class _Sorted:
 
 
 def read(paths: Sequence[Path], options: Options) -> World:
-    """Everything in the files and folders. InputError for a path that is not there."""
+    """Everything in the files and folders. InputError for a path that is not there, or a folder with nothing in it."""
     found = _Sorted()
-    for file in dict.fromkeys(file for path in paths for file in files(path)):
+    for file in dict.fromkeys(file for path in paths for file in files(path, found.unreadable)):
         try:
             documents = load_documents(file)
         except SourceError as error:
             found.unreadable.append(UNREADABLE.at(error.place, error.message))
             continue
         except InputError as error:
-            found.unreadable.append(UNREADABLE.at(Place(file, 1, 1), str(error).removeprefix(f"{file} ")))
+            found.unreadable.append(_closed(file, str(error).removeprefix(f"{file} ")))
             continue
         for document in documents:
             _sort(document, found)
     return World(found.objects, found.rule_files, found.alertmanagers, found.playbooks, found.unreadable, options)
 
 
-def files(path: Path) -> list[Path]:
+def files(path: Path, unreadable: list[Finding]) -> list[Path]:
     """A file itself; of a folder every YAML and JSON file in it, by name, without hidden folders and what
-    ``--write-tests`` has left there.
+    ``--write-tests`` has left there. Folders that cannot be read become findings.
     """
-    if path.is_dir():
-        return sorted(each for each in path.rglob("*") if _wanted(each, path))
-    if path.exists():
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise InputError(f"There is nothing to check at {path}: no such file or directory.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    if not stat.S_ISDIR(mode):
         return [path]
-    raise InputError(f"There is nothing to check at {path}: no such file or directory.")
+    closed: list[Finding] = []
+    found = sorted(_below(path, closed))
+    if not found and not closed:
+        raise InputError(f"There is nothing to check in {path}: it holds no file with {', '.join(SUFFIXES)}.")
+    unreadable += closed
+    return found
 
 
-def _wanted(file: Path, root: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
-    return file.suffix in SUFFIXES and not hidden and file.is_file() and not is_written(file)
+def _below(folder: Path, unreadable: list[Finding]) -> Iterator[Path]:
+    def remember(error: OSError) -> None:
+        unreadable.append(_closed(Path(error.filename), f"cannot be read: {error.strerror}"))
+
+    for name, folders, names in os.walk(folder, onerror=remember):
+        folders[:] = [each for each in folders if not each.startswith(".")]
+        yield from (Path(name, each) for each in names if _wanted(Path(name, each)))
+
+
+def _closed(path: Path, message: str) -> Finding:
+    """A file or a folder that the file system does not give out."""
+    effect = "Nothing in it was checked; the exit status is 2."
+    fix = "Give the user who runs drills check the right to read it, or name the files to be checked without it."
+    return UNREADABLE.at(Place(path, 1, 1), message, effect=effect, fix=fix)
+
+
+def _wanted(file: Path) -> bool:
+    named = file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    return named and _readable(file) and not is_written(file)
+
+
+def _readable(file: Path) -> bool:
+    """Whether it is worth trying: no pipe, socket or device, which may never end; what cannot be asked is tried."""
+    try:
+        return stat.S_ISREG(file.stat().st_mode)
+    except OSError:
+        return True
 
 
 def is_written(file: Path) -> bool:

@@ -109,6 +109,11 @@ class World:
     unreadable: Sequence[Finding] = ()
     options: Options = field(default_factory=Options)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was given that any check knows."""
+        return not (self.objects or self.rule_files or self.alertmanagers or self.playbooks or self.unreadable)
+
     def of_kind(self, *kinds: str) -> Iterator[Manifest]:
         """Objects of these kinds, in the order of the files."""
         return (each for each in self.objects if each.kind in kinds)

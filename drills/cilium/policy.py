@@ -8,8 +8,9 @@ which leaves it in the API with VALID=False and without effect.
 from __future__ import annotations
 
 import copy
+import re
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -18,8 +19,8 @@ from drills.cilium.model import NetworkPolicy, Obj, Rule, Status
 from drills.cilium.structural import SchemaError
 from drills.errors import InputError
 
-__all__ = ["CCNP", "CNP", "KINDS", "NetworkPolicy", "Rule", "SchemaError", "UnreadablePolicyError", "openapi", "parse",
-           "prune", "schema_errors", "unknown_fields"]  # fmt: skip
+__all__ = ["CCNP", "CNP", "KINDS", "NetworkPolicy", "Rule", "SchemaError", "UnreadablePolicyError", "name_errors",
+           "openapi", "parse", "prune", "schema_errors", "unknown_fields"]  # fmt: skip
 
 CNP: Final = "CiliumNetworkPolicy"
 CCNP: Final = "CiliumClusterwideNetworkPolicy"
@@ -31,6 +32,25 @@ _METADATA: Final = frozenset({
     "deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers",
     "managedFields",
 })  # fmt: skip
+
+
+class _NameRule(NamedTuple):
+    pattern: re.Pattern[str]
+    longest: int
+    says: str
+
+
+_PART: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_LABEL: Final = _NameRule(
+    re.compile(_PART), 63,
+    "a lowercase RFC 1123 label must consist of at most 63 lower case alphanumeric characters or '-', and must start "
+    "and end with an alphanumeric character",
+)  # fmt: skip
+_SUBDOMAIN: Final = _NameRule(
+    re.compile(rf"{_PART}(\.{_PART})*"), 253,
+    "a lowercase RFC 1123 subdomain must consist of at most 253 lower case alphanumeric characters, '-' or '.', and "
+    "must start and end with an alphanumeric character",
+)  # fmt: skip
 
 
 class UnreadablePolicyError(InputError):
@@ -70,6 +90,23 @@ def prune(kind: str, obj: Obj) -> Obj:
 def schema_errors(kind: str, obj: Obj) -> list[SchemaError]:
     """What the schema refuses (422), after pruning, which this does by itself."""
     return structural.schema_errors(_schema(_known(kind)), prune(kind, obj))
+
+
+def name_errors(kind: str, obj: Obj) -> list[SchemaError]:
+    """What the API refuses of the object's name and namespace (422), in its words (apimachinery 1.33)."""
+    metadata = obj.get("metadata")
+    given = metadata if isinstance(metadata, dict) else {}
+    checks = {"name": (given.get("name"), _SUBDOMAIN)}
+    if not given.get("name"):  # the API makes one up, and looks at its beginning
+        prefix = given.get("generateName")
+        checks = {"generateName": (f"{prefix}x" if isinstance(prefix, str) and prefix else None, _SUBDOMAIN)}
+    if kind == CNP:
+        checks["namespace"] = (given.get("namespace"), _LABEL)
+    return [
+        SchemaError(f"metadata.{key}", "FieldValueInvalid", f'Invalid value: "{given[key]}": {rule.says}')
+        for key, (text, rule) in checks.items()
+        if isinstance(text, str) and text and not (rule.pattern.fullmatch(text) and len(text) <= rule.longest)
+    ]
 
 
 def parse(obj: Obj) -> NetworkPolicy:

@@ -53,7 +53,9 @@ class Case:
     """A policy. ``stored`` is what a lenient API keeps of it: None where even that is refused (``rejected`` says why).
 
     ``unknown`` are fields that strict validation refuses and a lenient API drops. ``refused`` is why Cilium does not
-    import what is stored; ``depends`` what it refuses unless a setting of the installation is on.
+    import what is stored (``kafka``: what it says of Kafka rules, which only earlier releases know); ``depends`` what
+    it refuses unless a setting of the installation is on. ``requires``: ``fromRequires`` or ``toRequires``, which are
+    not modelled, narrow the peers.
     """
 
     manifest: Manifest
@@ -63,12 +65,19 @@ class Case:
     rejected: tuple[Problem, ...] = ()
     stored: NetworkPolicy | None = None
     refused: tuple[str, ...] = ()
+    kafka: tuple[Problem, ...] = ()
     depends: tuple[str, ...] = ()
+    requires: bool = False
+
+    @property
+    def unimported(self) -> tuple[str, ...]:
+        """Why Cilium does not import the stored policy, whatever the settings; nothing where it does."""
+        return (*self.refused, *(each.text for each in self.kafka))
 
     @property
     def effective(self) -> NetworkPolicy | None:
         """The stored policy, where Cilium imports it."""
-        return None if self.refused else self.stored
+        return None if self.unimported else self.stored
 
     @property
     def name(self) -> str:
@@ -165,10 +174,9 @@ def compiled(case: Case, services: Services) -> tuple[CompiledRule, ...]:
 
 def build(manifest: Manifest, release: Release) -> Case:
     """The case of a policy, as a release of Cilium sees it."""
-    data: Obj = dict(manifest.data)
+    written: Obj = dict(manifest.data)
     kind = manifest.kind
-    if release < (1, 19):
-        data = _without_requires(data)
+    data = _without_requires(written) if release < (1, 19) else written
     fields = [Problem(steps(data, text), f'unknown field "{text}"') for text in api.unknown_fields(kind, data)]
     removed = tuple(each for each in fields if _is_removed(each.path))
     unknown = tuple(each for each in fields if each not in removed and not set(REQUIRES) & set(each.path))
@@ -180,7 +188,8 @@ def build(manifest: Manifest, release: Release) -> Case:
     errors = import_errors(stored) if stored else []
     refused = tuple(each for each in errors if not setting(each))
     depends = tuple(each for each in errors if setting(each) and not (release < (1, 19) and each.startswith(AUTH_OFF)))
-    return Case(manifest, kind, unknown, removed, rejected, stored, refused, depends)
+    kafka = tuple(_kafka(data, removed)) if stored and release < (1, 20) else ()
+    return Case(manifest, kind, unknown, removed, rejected, stored, refused, kafka, depends, requires=data != written)
 
 
 def setting(message: str) -> str | None:
@@ -195,6 +204,8 @@ def _rejected(kind: str, data: Obj, release: Release, removed: tuple[Problem, ..
     metadata = data.get("metadata")
     if isinstance(metadata, dict) and not (metadata.get("name") or metadata.get("generateName")):
         yield Problem(("metadata",), "metadata.name: Required value: name or generateName is required")
+    for error in api.name_errors(kind, data):
+        yield Problem(steps(data, error.field), str(error))
     known_then = {each.path[:-1] for each in removed} if release < (1, 20) else set()
     for key in ("name", "namespace", "generateName", "uid"):
         value = metadata.get(key) if isinstance(metadata, dict) else None
@@ -205,6 +216,21 @@ def _rejected(kind: str, data: Obj, release: Release, removed: tuple[Problem, ..
         path = steps(data, error.field)
         if not any(path[: len(each)] == each for each in known_then):
             yield Problem(path, str(error))
+
+
+_KAFKA_ROLES: Final = ("consume", "produce")
+
+
+def _kafka(data: Obj, removed: Iterable[Problem]) -> Iterator[Problem]:
+    """API keys that no release of Cilium knows, in rules for Kafka."""
+    for path in (each.path for each in removed if each.path[-1] == "kafka"):
+        rules: Any = data
+        for step in path:
+            rules = rules[step]
+        for index, rule in enumerate(rules if isinstance(rules, list) else ()):
+            key = str(rule.get("apiKey") or "") if isinstance(rule, dict) else ""
+            if key and (not key.isalpha() or key in _KAFKA_ROLES):
+                yield Problem((*path, index, "apiKey"), f'invalid Kafka APIKey :"{key}"')
 
 
 def _json(value: object) -> str:

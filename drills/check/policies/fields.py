@@ -212,17 +212,19 @@ def _removed_l7(case: Case, given: Given) -> Iterator[Finding]:
             place, f"rules.{key} goes away in Cilium 1.20", effect=effect, level=Level.WARNING, span=len(key)
         )
         yield from _kafka(case, path)
+    for problem in case.kafka:
+        name = str(_value(case, problem.path))
+        text = f'"{name}" is no Kafka API key; role takes consume or produce'
+        effect = "Cilium does not import the policy (VALID=False). " + left.NOTHING
+        yield REMOVED_L7.at(case.manifest.place(*problem.path), text, effect=effect, span=len(name))
 
 
 _KAFKA: Final = ("role", "apiKey", "apiVersion", "clientID", "topic")
-_ROLES: Final = ("consume", "produce")
 
 
 def _kafka(case: Case, path: KeyPath) -> Iterator[Finding]:
-    """What is wrong with a Kafka rule where Kafka is still known."""
-    rules: Any = case.manifest.data
-    for step in path:
-        rules = rules[step]
+    """Fields that a Kafka rule does not have where Kafka is still known."""
+    rules = _value(case, path)
     if path[-1] != "kafka" or not isinstance(rules, list):
         return
     for index, rule in enumerate(each for each in rules if isinstance(each, dict)):
@@ -230,12 +232,6 @@ def _kafka(case: Case, path: KeyPath) -> Iterator[Finding]:
             place = case.manifest.key_place(*path, index, key)
             effect = "Strict validation refuses the policy; without the field the rule ALLOWS what else it says."
             yield UNKNOWN.at(place, f'unknown field "{key}" in a Kafka rule', effect=effect, span=len(key))
-        name = str(rule.get("apiKey", ""))
-        if name and not (name.isalpha() and name not in _ROLES):
-            place = case.manifest.place(*path, index, "apiKey")
-            text = f'"{name}" is no Kafka API key; role takes consume or produce'
-            effect = "Cilium does not import the policy (VALID=False). " + left.NOTHING
-            yield REMOVED_L7.at(place, text, effect=effect, span=len(name))
 
 
 def _requires(case: Case, given: Given) -> Iterator[Finding]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from drills.check.policies import words
-from drills.check.policies.case import SECTIONS, Case, Element, elements, subject
+from drills.check.policies.case import Case, Element, elements, subject
 from drills.check.policies.given import Given
-from drills.cilium.decide import INGRESS
+from drills.cilium.decide import EGRESS, INGRESS
 from drills.cilium.l7 import http_rule
 from drills.cilium.model import Rule
 from drills.cilium.parts import PortRule
@@ -26,9 +28,9 @@ def effect(case: Case, path: KeyPath, given: Given) -> str:
             f"Both strict and lenient clients fail: without the field the API still refuses it (422: {causes}). "
             + NOTHING
         )
-    if case.refused:
+    if case.unimported:
         return (
-            f"{REFUSED} Stored without the field, Cilium does not import it (VALID=False: {case.refused[0]}). "
+            f"{REFUSED} Stored without the field, Cilium does not import it (VALID=False: {case.unimported[0]}). "
             + NOTHING
         )
     return f"{REFUSED} {STORED} {left(case, path, given)}"
@@ -39,7 +41,7 @@ def left(case: Case, path: KeyPath, given: Given) -> str:
     element = element_at(case, path, given)
     if element is not None:
         request = _request(element, path)
-        return f"{request} is ALLOWED {_where(element)}." if request else of_element(element)
+        return f"{request} is ALLOWED {_where(element)}." if request else of_element(element, given)
     rule = next((rule for at, rule in case.rules() if path[: len(at)] == at), None)
     if rule is None:
         return "it does what it would do without it."
@@ -51,37 +53,61 @@ def element_at(case: Case, path: KeyPath, given: Given) -> Element | None:
     return next((each for each in elements(case, given.targets) if path[: len(each.path)] == each.path), None)
 
 
-def of_element(element: Element) -> str:
-    """What one element does."""
+def of_element(element: Element, given: Given) -> str:
+    """What one element does, and what the rule's other elements leave of the direction."""
     says = words.allowed(element.entries, element.direction)
     who = words.pods(element.subject)
     traffic = words.TRAFFIC[element.direction]
+    others = _allowed_beside(element, given)
     if element.denies:
-        return f"it denies {who} all {traffic} {says}." if element.entries else "it denies nothing."
+        does = f"it denies {who} all {traffic} {says}" if element.entries else "what is left here denies nothing"
+        only = f"allowed {others} only" if others else "this policy allows none"
+        closed = f"{traffic} of {who} is in default deny by it, and {only}"
+        return f"{does}; {closed}." if element.default_deny else f"{does}."
+    beside = f"; the policy's other elements allow {traffic} {others}" if others else ""
     rest = f"; all other {traffic} of theirs is denied" if element.default_deny else ""
-    if element.entries:
-        return f"it allows {who} {traffic} {says}{rest}."
-    return f"what is left here allows {who} no {traffic} at all{rest}."
+    does = f"it allows {who} {traffic} {says}"
+    if not element.entries:
+        does = f"what is left here allows {who} no {traffic}{'' if others else ' at all'}"
+    return f"{does}{beside}{rest}."
+
+
+def _allowed_beside(element: Element, given: Given) -> str:
+    """What the other elements of the rule allow in the same direction; empty where they allow nothing."""
+    beside = [
+        each
+        for each in elements(element.case, given.targets)
+        if (each.at, each.direction) == (element.at, element.direction) and each.path != element.path
+    ]
+    entries = [entry for each in beside if not each.denies for entry in each.entries]
+    return words.allowed(entries, element.direction) if entries else ""
 
 
 def of_rule(case: Case, rule: Rule, given: Given) -> str:
     """What a whole rule does."""
     found = [each for each in elements(case, given.targets) if each.rule is rule]
     who = words.pods(subject(case, rule))
-    parts = []
-    for section in SECTIONS:
-        here = [each for each in found if each.section == section]
-        if not here:
-            continue
-        traffic = words.TRAFFIC[here[0].direction]
-        says = words.allowed([entry for each in here for entry in each.entries], here[0].direction)
-        if here[0].denies:
-            parts.append(f"{traffic} {says} is denied")
-        elif here[0].default_deny:
-            parts.append(f"{traffic} is denied by default and allowed {says} only")
-        else:
-            parts.append(f"{traffic} is allowed {says}")
+    parts = [
+        part
+        for direction in (INGRESS, EGRESS)
+        for part in _of_direction([each for each in found if each.direction == direction])
+    ]
     return f"the policy is fully in force for {who}: {words.listed(parts) or 'it says nothing'}."
+
+
+def _of_direction(found: list[Element]) -> Iterator[str]:
+    """What elements of one direction come to."""
+    if not found:
+        return
+    direction, traffic = found[0].direction, words.TRAFFIC[found[0].direction]
+    allow = [entry for each in found if not each.denies for entry in each.entries]
+    deny = [entry for each in found if each.denies for entry in each.entries]
+    if found[0].default_deny:
+        yield f"{traffic} is denied by default and allowed {words.allowed(allow, direction)} only"
+    elif allow:
+        yield f"{traffic} is allowed {words.allowed(allow, direction)}"
+    if deny:
+        yield f"{traffic} {words.allowed(deny, direction)} is denied"
 
 
 def _request(element: Element, path: KeyPath) -> str | None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from drills.check.predict.cluster import Cluster, with_namespace
+from drills.check.predict.cluster import Cluster
 from drills.check.predict.outcome import Prediction
-from drills.check.world import Manifest
 from drills.cilium.decide import Flow, Policies, Verdict, decide
 from drills.cilium.entries import PolicyRef
 from drills.errors import Place
-from drills.source import KeyPath
 
 
 def allowed_by(found: Prediction, cluster: Cluster) -> str:
@@ -40,34 +37,21 @@ def _listed(refs: tuple[PolicyRef, ...]) -> str:
 
 
 def _refused(cluster: Cluster, found: Prediction) -> str:
+    """Policies of the target's namespace that are not in force, and who refuses them."""
     namespace = None if found.workload is None else found.workload.namespace
-    here = [ref for ref, _ in cluster.policies.refused if ref.namespace == namespace]
-    return f" (Cilium refuses {_listed(tuple(here))})" if here else ""
+    refused = {
+        "Cilium": tuple(ref for ref, _ in cluster.policies.refused if ref.namespace == namespace),
+        "the API": tuple(sorted((ref for ref in cluster.rejected if ref.namespace == namespace), key=str)),
+    }
+    texts = [f"{who} refuses {_listed(refs)}" for who, refs in refused.items() if refs]
+    return f" ({', '.join(texts)})" if texts else ""
 
 
 def _lines(ref: PolicyRef, flow: Flow, direction: str, cluster: Cluster) -> Iterator[str]:
-    manifest = cluster.manifests.get(ref)
-    if manifest is None:
-        return
-    for path, alone in _elements(manifest, direction):
-        policy = Policies.build([alone])
-        if _allows(policy, flow, direction):
-            yield f"{ref} ({_short(manifest.place(*path))})"
+    for path, alone in cluster.elements_of(ref):
+        if path[-2] == direction and _allows(alone, flow, direction):
+            yield f"{ref} ({_short(cluster.cases[ref].manifest.place(*path))})"
             return
-
-
-def _elements(manifest: Manifest, direction: str) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
-    """The policy with one element of one direction at a time, and where that element stands."""
-    whole = with_namespace(manifest)
-    specs: list[tuple[KeyPath, Any]] = [(("spec",), whole.get("spec"))]
-    listed = whole.get("specs")
-    specs += [(("specs", index), each) for index, each in enumerate(listed if isinstance(listed, list) else ())]
-    rest = {key: value for key, value in whole.items() if key not in ("spec", "specs")}
-    for path, spec in specs:
-        elements = spec.get(direction) if isinstance(spec, dict) else None
-        for index, element in enumerate(elements if isinstance(elements, list) else ()):
-            kept = {key: spec[key] for key in spec if key not in ("ingress", "egress", "ingressDeny", "egressDeny")}
-            yield (*path, direction, index), {**rest, "spec": {**kept, direction: [element]}}
 
 
 def _allows(policy: Policies, flow: Flow, direction: str) -> bool:

@@ -6,19 +6,20 @@ What is not among the manifests is unknown, and so is everything that would depe
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
+from drills.check.policies.case import SECTIONS, Case, Release, build, compiled
 from drills.check.world import DEFAULT_NAMESPACE, NAME_LABEL, Manifest, World, mappings, named_ports, pod_template
 from drills.cilium.decide import EndpointPolicy, Policies
-from drills.cilium.entries import PolicyRef
+from drills.cilium.entries import CompiledRule, Entry, PolicyRef
 from drills.cilium.labels import CLUSTER, NAMESPACE_LABELS, Labels, identity_labels
-from drills.cilium.model import NetworkPolicy
-from drills.cilium.peers import Services, ServiceTarget
-from drills.cilium.policy import UnreadablePolicyError, parse
+from drills.cilium.peers import Services, ServiceTarget, UnmodelledPeer
+from drills.cilium.policy import CNP
 from drills.cilium.ports import NamedPorts
+from drills.source import KeyPath
 
 _ASKED: Final = re.compile(rf"{re.escape(CLUSTER)}|{re.escape(NAMESPACE_LABELS)}\.(?!{re.escape(NAME_LABEL)}\b)[^'\"]+")
 SEVERAL: Final = 2  # pods of a DaemonSet: one on every node, and a cluster has more than one
@@ -60,14 +61,22 @@ class Service:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Everything that is known. ``others`` are namespaces with a Kubernetes NetworkPolicy, which is not modelled."""
+    """Everything that is known. ``others`` are namespaces with a Kubernetes NetworkPolicy, which is not modelled.
+
+    ``policies`` are those in force with the default settings of the release; ``with_settings`` is the same cluster with
+    those in force, too, that a setting makes valid (None where there are none). ``rejected`` are those that the API
+    does not even store.
+    """
 
     namespaces: Mapping[str, Mapping[str, str]]
     workloads: Sequence[Workload]
     services: Mapping[tuple[str, str], Service]
+    release: Release
     policies: Policies
-    manifests: Mapping[PolicyRef, Manifest]  # of the policies
+    cases: Mapping[PolicyRef, Case]  # what is stored of each policy
+    rejected: frozenset[PolicyRef]
     others: frozenset[str]
+    with_settings: Cluster | None = None
     asks_namespaces: bool = False  # a policy asks for labels of namespaces
     asks_cluster: bool = False  # a policy asks for the cluster's name
 
@@ -75,26 +84,27 @@ class Cluster:
     def of(cls, world: World) -> Cluster:
         """The cluster of a world; policies that are no policies at all are left out (they are findings elsewhere)."""
         services = {(each.namespace, each.name): each for each in map(_service, world.of_kind("Service")) if each}
-        policies: dict[PolicyRef, tuple[NetworkPolicy, Manifest]] = {}  # of two by one name the last one is applied
-        for manifest in world.policies:
-            if not manifest.metadata:
-                continue
-            try:
-                policy = parse(with_namespace(manifest))
-            except UnreadablePolicyError:
-                continue
-            policies[PolicyRef(policy.kind, policy.namespace, policy.metadata.name)] = policy, manifest
-        asked = {found for _, manifest in policies.values() for found in _ASKED.findall(repr(manifest.data))}
+        release = world.options.release
+        built = [build(each, release) for each in world.policies]
+        cases = {_ref(each): each for each in built if each.stored is not None}  # of two by one name the last one
+        asked = {found for each in cases.values() for found in _ASKED.findall(repr(each.manifest.data))}
         workloads = (each for each in map(_workload, world.workloads) if each is not None)
-        return cls(
+        by_default = cls(
             namespaces={each.name: _strings(each.metadata.get("labels")) for each in world.of_kind("Namespace")},
             workloads=list({each.title: each for each in workloads}.values()),
             services=services,
-            policies=Policies.build([policy for policy, _ in policies.values()], services=_targets(services)),
-            manifests={ref: manifest for ref, (_, manifest) in policies.items()},
+            release=release,
+            policies=_policies((each for each in cases.values() if not each.depends), _targets(services)),
+            cases=cases,
+            rejected=frozenset(_ref(each) for each in built if each.stored is None),
             others=frozenset(namespace_of(each) for each in world.of_kind("NetworkPolicy")),
             asks_namespaces=any(each != CLUSTER for each in asked),
             asks_cluster=CLUSTER in asked,
+        )
+        if not any(each.depends for each in cases.values()):
+            return by_default
+        return replace(
+            by_default, with_settings=replace(by_default, policies=_policies(cases.values(), _targets(services)))
         )
 
     def unknown(self, namespace: str) -> str | None:
@@ -110,6 +120,11 @@ class Cluster:
         return namespace in self._given
 
     @cached_property
+    def other_protocols(self) -> frozenset[PolicyRef]:
+        """Policies with rules for Kafka and the like, which earlier releases enforce and this model does not know."""
+        return frozenset(ref for ref, case in self.cases.items() if case.removed)
+
+    @cached_property
     def _given(self) -> frozenset[str]:
         return frozenset([each.namespace for each in self.workloads] + [key[0] for key in self.services])
 
@@ -117,6 +132,15 @@ class Cluster:
         """The identity labels of a pod."""
         own = {NAME_LABEL: namespace, **self.namespaces.get(namespace, {})}
         return identity_labels(labels, namespace, own, account or "default")
+
+    def elements_of(self, ref: PolicyRef) -> Iterator[tuple[KeyPath, Policies]]:
+        """The policy with one element of one section at a time, and where that element stands."""
+        case = self.cases.get(ref)
+        if case is None:  # Cilium itself
+            return
+        for path, data in _alone(case.manifest.data):
+            alone = build(replace(case.manifest, data=data), self.release)
+            yield path, _policies([alone], _targets(self.services))
 
     def endpoint(self, labels: Labels) -> EndpointPolicy:
         """What applies to a pod with these identity labels."""
@@ -150,12 +174,35 @@ def namespace_of(manifest: Manifest) -> str:
     return manifest.namespace or DEFAULT_NAMESPACE
 
 
-def with_namespace(manifest: Manifest) -> dict[str, Any]:
-    """The object as it would be stored, with its namespace."""
-    data = dict(manifest.data)
-    if manifest.kind == "CiliumNetworkPolicy" and not manifest.namespace:
-        data["metadata"] = {**manifest.metadata, "namespace": DEFAULT_NAMESPACE}
-    return data
+def _ref(case: Case) -> PolicyRef:
+    return PolicyRef(case.kind, namespace_of(case.manifest) if case.kind == CNP else None, case.manifest.name)
+
+
+def _alone(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    specs: list[tuple[KeyPath, Any]] = [(("spec",), data.get("spec"))]
+    listed = data.get("specs")
+    specs += [(("specs", index), each) for index, each in enumerate(listed if isinstance(listed, list) else ())]
+    rest = {key: value for key, value in data.items() if key not in ("spec", "specs")}
+    for path, spec in specs:
+        for section in SECTIONS if isinstance(spec, dict) else ():
+            kept = {key: spec[key] for key in spec if key not in SECTIONS}
+            elements = spec.get(section)
+            for index, element in enumerate(elements if isinstance(elements, list) else ()):
+                yield (*path, section, index), {**rest, "spec": {**kept, section: [element]}}
+
+
+def _policies(cases: Iterable[Case], services: Services) -> Policies:
+    """What is in force of the policies, and what Cilium refuses."""
+    known = list(cases)
+    rules = [_with_requires(rule, case) for case in known for rule in compiled(case, services)]
+    return Policies(tuple(rules), tuple((_ref(case), "\n".join(case.unimported)) for case in known if case.unimported))
+
+
+def _with_requires(rule: CompiledRule, case: Case) -> CompiledRule:
+    """A rule that says that it is not all modelled, where ``fromRequires`` or ``toRequires`` narrow its peers."""
+    if not case.requires:
+        return rule
+    return replace(rule, allow=(*rule.allow, Entry(UnmodelledPeer("required labels"), None, rule.origin)))
 
 
 def _workload(manifest: Manifest) -> Workload | None:

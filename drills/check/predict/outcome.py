@@ -67,11 +67,23 @@ def unknown(reason: str) -> Prediction:
 
 
 def predict(injection: ProbeInjection, playbook: Playbook, cluster: Cluster) -> list[Prediction]:
-    """What an attempt meets, one prediction for each kind of pod behind the target; unknown where facts are missing."""
+    """What an attempt meets, one prediction for each kind of pod behind the target; unknown where facts are missing,
+    and where it hangs on a setting of the installation that makes a policy valid.
+    """
+    found = _predict(injection, playbook, cluster)
+    if cluster.with_settings is None:
+        return found
+    other = _predict(injection, playbook, cluster.with_settings)
+    if [each.met for each in found] == [each.met for each in other]:
+        return found
+    return [replace(unknown("a policy is in force only with a setting of the installation"), source=found[0].source)]
+
+
+def _predict(injection: ProbeInjection, playbook: Playbook, cluster: Cluster) -> list[Prediction]:
     source = source_labels(injection.source, playbook, cluster)
     if isinstance(source, str):
         return [unknown(source)]
-    if not cluster.policies.rules and not cluster.policies.refused:
+    if not cluster.cases and not cluster.rejected:
         return [unknown("no policy is given")]
     found = _outside(injection, source, cluster) if isinstance(injection, DnsInjection) else None
     if found is None:
@@ -167,6 +179,9 @@ def _to_pod(injection: ProbeInjection, source: Labels, service: Service, pod: Wo
     destination = replace(_remote(labels), named_ports=pod.named_ports)
     flow = Flow(_remote(source), destination, "TCP", port, http=request_of(injection))
     found = _connect(flow, source, cluster, labels)
+    other = found.met is Met.ANSWERED and any(each in cluster.other_protocols for each in found.by)
+    if other and not isinstance(injection, TcpInjection):
+        return unknown(f"what a proxy for another protocol makes of {injection.kind} is not modelled")
     if found.proxied and flow.http is None and not isinstance(injection, TcpInjection):
         return unknown(f"what an HTTP proxy makes of {injection.kind} is not modelled")  # TLS, or another protocol
     return replace(found, service=service, workload=pod, looked_up=True)

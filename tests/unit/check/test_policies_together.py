@@ -6,7 +6,7 @@ import pytest
 from policy_world import check, rules
 
 from drills.check.finding import Level
-from drills.check.policies.examples import deployment, documents, http, ingress, policy
+from drills.check.policies.examples import api, deployment, documents, http, ingress, policy
 from drills.errors import InputError
 
 NAMES = policy(
@@ -132,3 +132,28 @@ def test_many_policies_say_what_each_says_alone(namespaces: int) -> None:
 )
 def test_headers_that_only_look_like_expressions(header: str) -> None:
     assert check(http(f"- headers: ['{header}']\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "says", "not_said"),
+    [
+        ("ingress: [{fromEndpoints: [{matchLabels: {app: ok}}]}, {fromServices: []}]",
+         "no ingress; the policy's other elements allow ingress from pods app=ok of namespace backend on every port; "
+         "all other ingress of theirs is denied", "at all"),
+        ("ingress: [{fromServices: []}]", "no ingress at all; all other ingress of theirs is denied", "other elements"),
+        ("ingressDeny: [{fromEndpoint: []}]", "what is left here denies nothing; ingress of pods app=api of namespace "
+         "backend is in default deny by it, and this policy allows none", "only"),
+        ("ingress: [{fromEntities: [all]}]\ningressDeny: [{fromEndpoint: []}]",
+         "is in default deny by it, and allowed from everybody, the world included on every port only", "none"),
+        ("enableDefaultDeny: {ingress: false}\ningressDeny: [{fromEndpoint: []}]",
+         "what is left here denies nothing.", "default deny"),
+        ("action: deny\nenableDefaultDeny: {ingress: true}\ningressDeny: [{fromEntities: [world]}]",
+         "ingress is denied by default and allowed from nobody only and ingress from everything outside of the cluster "
+         "on every port is denied", "says nothing"),
+    ],
+)  # fmt: skip
+def test_the_effect_of_a_lost_field_knows_the_rest_of_the_policy(section: str, says: str, not_said: str) -> None:
+    effects = [each.effect for each in check(api(section)) if each.rule == "cilium/unknown-field"]
+    assert len(effects) == 1
+    assert says in effects[0]
+    assert not_said not in effects[0].partition("without the field")[2]

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import check_world
 import pytest
 import yaml
 
 from drills.check import reading
-from drills.check.finding import Finding
+from drills.check.finding import Finding, Level
+from drills.check.predict import rules
 from drills.check.predict.cluster import Cluster
 from drills.check.predict.findings import predictions
 from drills.check.predict.outcome import Met, normalised, predict
@@ -192,6 +194,68 @@ def test_of_two_policies_by_one_name_the_last_one_is_applied(tmp_path: Path) -> 
     assert found(read(PLAYBOOKS / "admin-path.yaml", tmp_path / "wide.yaml", PLAYBOOKS / "demo")) == []
     (breached,) = found(read(PLAYBOOKS / "admin-path.yaml", PLAYBOOKS / "demo", tmp_path / "wide.yaml"))
     assert breached.rule == "playbook/would-be-breached"
+
+
+SHOP = rules.BREACHED.right  # two workloads, a Service, a policy, a playbook with one drill
+PEER = "fromEndpoints: [{matchLabels: {app: web}}]"
+NARROW = 'rules: {http: [{method: GET, path: "/"}]}'
+
+
+def told(tmp_path: Path, changes: dict[str, str], cilium: str) -> list[str]:
+    """What is predicted for the shop with another policy, and the errors about the policy itself."""
+    text = SHOP
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    all_of_it = check_world.found(tmp_path, text, cilium=cilium)
+    return [f"{each.rule} {each.level}" for each in all_of_it if each.level is not Level.NOTE]
+
+
+REQUIRES = "fromRequires: [{matchLabels: {team: shop}}]\n    "
+BREACHED = "playbook/would-be-breached error"
+
+
+@pytest.mark.parametrize(
+    ("changes", "cilium", "expected"),
+    [
+        ({"protocol: TCP": "protocol: tcp"}, "1.20", ["cilium/rejected error", BREACHED]),
+        ({PEER: "fromEntities: [Cluster]"}, "1.20", ["cilium/rejected error", BREACHED]),
+        ({"name: api, namespace: shop}\nspec:\n  endpoint": "name: A_1, namespace: shop}\nspec:\n  endpoint"}, "1.20",
+         ["cilium/rejected error", BREACHED]),
+        ({NARROW: "rules: {grpc: [{}]}"}, "1.20", ["cilium/unknown-field error", BREACHED]),
+        ({NARROW: "rules: {kafka: [{role: consume}]}"}, "1.20", ["cilium/removed-l7 error", BREACHED]),
+        ({NARROW: "rules: {kafka: [{role: consume}]}"}, "1.18", ["cilium/removed-l7 warning"]),
+        ({NARROW: "rules: {kafka: [{apiKey: consume}]}"}, "1.18",
+         ["cilium/removed-l7 warning", "cilium/removed-l7 error", BREACHED]),
+        ({PEER: f"{PEER}\n    authentication: {{mode: required}}"}, "1.18", []),
+        ({PEER: f"{PEER}\n    authentication: {{mode: required}}"}, "1.20", ["cilium/needs-setting warning"]),
+        ({PEER: "fromNodes: [{matchLabels: {a: b}}]"}, "1.20", ["cilium/needs-setting warning"]),
+        ({PEER: f"{REQUIRES}{PEER}", NARROW: NARROW.replace("/", "/.*")}, "1.18", ["cilium/removed-requires warning"]),
+        ({PEER: f"{REQUIRES}{PEER}"}, "1.20",
+         ["cilium/removed-requires error", BREACHED]),
+    ],
+    ids=["protocol", "entity", "name", "grpc", "kafka-1.20", "kafka-1.18", "kafka-key", "auth-1.18", "auth-1.20",
+         "nodes", "requires-1.18", "requires-1.20"],
+)  # fmt: skip
+def test_what_is_in_force_is_what_the_policy_checks_say(
+    tmp_path: Path, changes: dict[str, str], cilium: str, expected: list[str]
+) -> None:
+    assert told(tmp_path, changes, cilium) == expected
+
+
+def test_who_refuses_the_policy_is_told(tmp_path: Path) -> None:
+    text = SHOP.replace("protocol: TCP", "protocol: tcp")
+    (breached,) = [each for each in check_world.found(tmp_path, text) if each.rule == "playbook/would-be-breached"]
+    assert "no policy that Cilium accepts restricts the ingress" in breached.message
+    assert "(the API refuses shop/api)" in breached.message
+
+
+def test_kafka_rules_of_an_earlier_release_still_deny_others(tmp_path: Path) -> None:
+    """Who is not listed is dropped: the drill that expects 403 is told."""
+    changes = {NARROW: "rules: {kafka: [{role: consume}]}", PEER: "fromEndpoints: [{matchLabels: {app: other}}]"}
+    assert told(tmp_path, changes, "1.18") == [
+        "cilium/removed-l7 warning", "playbook/denied-otherwise warning", "playbook/control-would-fail error",
+    ]  # fmt: skip
 
 
 def test_tls_and_other_protocols_through_an_http_proxy_are_not_judged(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ EXPECTED: dict[str, list[tuple[str, str, str]]] = {
     ],
     "advanced-l3l4-policy": [
         ("cidr-for-pods", "10.0.0.0/8", "ingress from pods, nodes and the host is not"),
-        ("unknown-field", "fromServices", "allows pods tier=backend of namespace backend no ingress at all"),
+        ("unknown-field", "fromServices", "allows pods tier=backend of namespace backend no ingress; the"),
         ("entity-all", "[cluster, host]", "everything in the cluster, every pod of every namespace on every port"),
         ("fqdn-without-dns-rule", "api.external-service.com", "matches no address: egress to it is dropped"),
         ("fqdn-without-dns-rule", "*.safe-domain.com", "matches no address: egress to it is dropped"),

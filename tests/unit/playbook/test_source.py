@@ -133,7 +133,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     for path, words in [
         (tmp_path / "absent.yaml", "No such file"),
         (tmp_path, "Is a directory"),
-        (binary, "is not text in UTF-8"),
+        (binary, "binary.yaml:1:4: not text in UTF-8"),
         (Path("a\0b"), "null"),
     ]:
         with pytest.raises(InputError, match=words):
