@@ -11,6 +11,7 @@ from drills.check.alerting.groups import RuleAt
 from drills.check.alerting.occurrences import occurrences
 from drills.check.finding import Finding
 from drills.check.world import World
+from drills.cilium.release import text_of
 
 RULES = (*loading.RULES, *known.RULES, *counting.RULES, *impossible.RULES, *selection.RULES)
 
@@ -26,7 +27,7 @@ def _firing(world: World, rules: Sequence[RuleAt]) -> Iterator[Finding]:
     """Whether the rules can ever fire."""
     if not rules:
         return
-    catalogue = catalog.of_version(world.options.cilium)
+    catalogue = catalog.of_version(text_of(world.options.release))
     if world.options.catalog is not None:
         catalogue = catalog.extended(catalogue, Path(world.options.catalog))
     recorded = {str(rule.data["record"]) for rule in rules if isinstance(rule.data.get("record"), str)}

@@ -7,11 +7,12 @@ from difflib import get_close_matches
 from typing import Final
 
 from alerts import catalog
-from alerts.catalog import NEWEST, Catalogue, Metric, Removed, Series, version_of
+from alerts.catalog import NEWEST, Catalogue, Metric, Removed, Series
 from alerts.promql import LabelMatcher
 from drills.check.alerting.matching import any_passes, passes
 from drills.check.alerting.occurrences import Occurrence, metrics_below
 from drills.check.finding import Finding, Level, Rule
+from drills.cilium.release import release_of
 
 _SOURCE: Final = "Cilium 1.20 pkg/metrics/metrics.go and Documentation/observability/metrics.rst; alerts/catalog"
 
@@ -174,7 +175,7 @@ def _unknown(each: Occurrence, catalogue: Catalogue) -> Finding:
 
 
 def _doubtful(gone: Removed, catalogue: Catalogue) -> bool:
-    return gone.unverified and version_of(gone.removed) >= version_of(catalogue.version)
+    return gone.unverified and release_of(gone.removed) >= release_of(catalogue.version)
 
 
 def _softened(each: Occurrence, level: Level) -> Level:
