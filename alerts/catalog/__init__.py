@@ -27,15 +27,12 @@ from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache
 from heapq import nlargest
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
+from drills.cilium.release import FIRST, LAST, Release, release_of, text_of
 from drills.source import Document, KeyPath, load_documents
 
-Version: TypeAlias = tuple[int, ...]
-
-FIRST: Final = (1, 18)  # the versions of which everything is known
-LAST: Final = (1, 20)
-NEWEST: Final = "1.20"
+NEWEST: Final = text_of(LAST)
 PREFIXES: Final = ("cilium_", "hubble_")  # a name below them that is not known does not exist
 FILES: Final = ("agent", "hubble", "operator", "clustermesh")
 _HERE: Final = Path(__file__).parent
@@ -110,7 +107,7 @@ class Catalogue:
     @property
     def whole(self) -> bool:
         """Whether everything of this version is known, so that what is not known does not exist."""
-        return FIRST <= version_of(self.version) <= LAST
+        return FIRST <= release_of(self.version) <= LAST
 
     def find(self, name: str) -> Series | None:
         """What a name stands for in this version; None if it is not known."""
@@ -139,22 +136,17 @@ class Catalogue:
         return frozenset(label for metric in self.families.values() for label in metric.labels or ())
 
 
-def version_of(text: str) -> Version:
-    """``1.20`` as (1, 20); what is no number counts as 0."""
-    return tuple(int(part) if part.isdigit() else 0 for part in text.lstrip("v").split(".")[:2])
-
-
 @lru_cache(maxsize=16)
 def of_version(version: str) -> Catalogue:
-    """The catalogue of a minor version such as ``1.20``."""
+    """The catalogue of a minor version such as ``1.20``. ValueError for what is no version."""
     families: dict[str, Metric] = {}
     for name in FILES:
         (document,) = load_documents(_HERE / f"{name}.yaml")
         families |= {each.name: each for each in metrics_of(document, version)}
     (absent,) = load_documents(_HERE / "absent.yaml")
-    at = version_of(version)
+    at = release_of(version)
     known = {name: Removed(name, **entry) for name, entry in absent.data["removed"].items()}
-    removed = {name: each for name, each in known.items() if version_of(each.removed) <= at}
+    removed = {name: each for name, each in known.items() if release_of(each.removed) <= at}
     for name in known.keys() - removed.keys() - families.keys():  # it was there then, and nothing more is known of it
         families[name] = Metric(name, "", "agent", None, unverified=True)
     for name in removed:
@@ -194,7 +186,7 @@ def metrics_of(document: Document, version: str) -> Iterator[Metric]:
         for index, variant in enumerate(entry if several else [entry]):
             path: KeyPath = ("metrics", name, index) if several else ("metrics", name)
             metric = _metric(document, path, name, variant)
-            if _holds(document, path, variant, version_of(version)):
+            if _holds(document, path, variant, release_of(version)):
                 yield metric
 
 
@@ -251,15 +243,21 @@ def _range(document: Document, path: KeyPath, found: Any) -> tuple[float, float]
     raise document.error(path, "range must be a list of two numbers")
 
 
-def _holds(document: Document, path: KeyPath, entry: Mapping[str, Any], version: Version) -> bool:
-    for key in ("since", "until"):
-        if key in entry and not isinstance(entry[key], str):
-            raise document.error((*path, key), f'{key} must be a text such as "1.19" (in quotes)')
+def _holds(document: Document, path: KeyPath, entry: Mapping[str, Any], version: Release) -> bool:
     newest = min(version, LAST)
-    since, until = entry.get("since"), entry.get("until")
-    if since is not None and newest < version_of(since):
-        return False
-    return until is None or newest < version_of(until)
+    since, until = (
+        _release(document, (*path, key), entry[key]) if key in entry else None for key in ("since", "until")
+    )
+    return (since is None or newest >= since) and (until is None or newest < until)
+
+
+def _release(document: Document, path: KeyPath, found: Any) -> Release:
+    if not isinstance(found, str):
+        raise document.error(path, f'{path[-1]} must be a text such as "1.19" (in quotes)')
+    try:
+        return release_of(found)
+    except ValueError as error:
+        raise document.error(path, f"{path[-1]}: {error}") from None
 
 
 def _series(metrics: Any) -> dict[str, Series]:

@@ -10,6 +10,7 @@ from typing import Any
 from drills.check.finding import Finding
 from drills.cilium import policy
 from drills.cilium.ports import NamedPorts
+from drills.cilium.release import KNOWN, Release, known_release
 from drills.errors import InputError, Place
 from drills.playbook import Playbook
 from drills.source import Document, KeyPath
@@ -77,20 +78,23 @@ class LoadedPlaybook:
 class Options:
     """What the command line says. ``catalog`` and ``prometheus`` add to the known metrics."""
 
-    cilium: str = DEFAULT_CILIUM  # MAJOR.MINOR
+    cilium: str = DEFAULT_CILIUM  # MAJOR.MINOR, or more of a version
     catalog: Path | None = None
     prometheus: str | None = None
     write_tests: Path | None = None
     min_coverage: int | None = None
 
+    def __post_init__(self) -> None:
+        """InputError where ``cilium`` is no release, or one of which nothing is known."""
+        _ = self.release
+
     @property
-    def release(self) -> tuple[int, int]:
-        """The release as numbers: ``1.20`` is (1, 20). InputError where it is no release."""
-        major, dot, minor = self.cilium.removeprefix("v").partition(".")
-        minor = minor.partition(".")[0]
-        if not (dot and major.isdecimal() and minor.isdecimal()):
-            raise InputError(f'"{self.cilium}" is no release of Cilium; write it as in {DEFAULT_CILIUM}')
-        return int(major), int(minor)
+    def release(self) -> Release:
+        """The release as numbers: ``1.20`` is (1, 20)."""
+        try:
+            return known_release(self.cilium)
+        except ValueError as error:
+            raise InputError(f"--cilium-version: {error} ({KNOWN}).") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Alert rules: does it load, and can it ever fire."""
+"""Alert rules, and the guards of playbooks: does it load, and can it ever fire."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from drills.check.alerting.groups import RuleAt
 from drills.check.alerting.occurrences import occurrences
 from drills.check.finding import Finding
 from drills.check.world import World
+from drills.cilium.release import text_of
 
 RULES = (*loading.RULES, *known.RULES, *counting.RULES, *impossible.RULES, *selection.RULES)
 
 
 def check(world: World) -> Iterator[Finding]:
-    """Everything about the given rules that can be told from their files and the metric catalogue."""
-    rules = list(groups.rules(world))
+    """Everything about the given rules and guards that can be told from their files and the metric catalogue."""
+    rules = [*groups.rules(world), *groups.guards(world)]
     yield from selection.check(world)
     yield from loading.check(world, rules, lambda: _firing(world, rules))
 
 
 def _firing(world: World, rules: Sequence[RuleAt]) -> Iterator[Finding]:
-    """Whether the rules can ever fire."""
+    """Whether they can ever fire."""
     if not rules:
         return
-    catalogue = catalog.of_version(world.options.cilium)
+    catalogue = catalog.of_version(text_of(world.options.release))
     if world.options.catalog is not None:
         catalogue = catalog.extended(catalogue, Path(world.options.catalog))
     recorded = {str(rule.data["record"]) for rule in rules if isinstance(rule.data.get("record"), str)}

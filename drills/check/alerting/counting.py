@@ -130,9 +130,11 @@ def check(found: Sequence[Occurrence], catalogue: Catalogue, recorded: Set[str])
             for each in mine
             if each.metric not in recorded and (series := catalogue.find(each.metric)) and series.type == "counter"
         ]
-        if not rule.alerting or not known:
+        if not (rule.alerting or rule.guard) or not known:
             continue
         yield from _once(_raw, known, mine)
+        if rule.guard:  # may stop a run for any reason, and looks while the attack goes on
+            continue
         yield from _once(_birth, known, mine)
         yield from _once(_spread, known, mine)
         yield from _once(_reason, known, mine)

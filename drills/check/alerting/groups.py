@@ -1,4 +1,4 @@
-"""The rules of rule files and PrometheusRules, as they are written: whatever stands there, with its place.
+"""The rules of rule files and PrometheusRules, and playbooks' guards: whatever stands there, with its place.
 
 Nothing is refused here. A rule whose expression cannot be parsed has no tree, and the checks that need one pass it by:
 promtool is the judge of the syntax.
@@ -28,7 +28,7 @@ _OPERATOR = re.compile(r"\b(?:or|and|unless)\b|(?<=\s)[-+*/%^](?=\s)|[-+]{2}")
 
 @dataclass(frozen=True)
 class RuleAt:
-    """One rule. ``data`` is a mapping; what is in it may be anything."""
+    """One rule, or a condition of a playbook's guards. ``data`` is a mapping; what is in it may be anything."""
 
     document: Document
     path: KeyPath  # to the rule
@@ -36,6 +36,7 @@ class RuleAt:
     group: Mapping[str, Any]
     text: FileText | None  # None where there is no file
     owner: Manifest | None = None  # the PrometheusRule
+    guard: bool = False  # an item of a playbook's guards.abortWhen, which `path` leads to
 
     @property
     def alerting(self) -> bool:
@@ -46,7 +47,30 @@ class RuleAt:
         return str(self.data.get("alert") or self.data.get("record") or "")
 
     def __str__(self) -> str:
+        if self.guard:
+            return "the guard"
         return self.name or "a rule without a name"
+
+    @property
+    def expr_path(self) -> KeyPath:
+        """To the expression."""
+        return self.path if self.guard else (*self.path, "expr")
+
+    @property
+    def silent(self) -> str:
+        """What becomes of it where its expression is always empty."""
+        if self.guard:
+            return "the guard never stops a run, whatever the attack does"
+        if self.alerting:
+            return f"{self} never fires, and Prometheus reports the rule as healthy"
+        return f"{self} is never recorded, and what reads it is empty, too"
+
+    @property
+    def loud(self) -> str:
+        """What becomes of it where its expression always has a result."""
+        if self.guard:
+            return "the guard stops every run before it attacks"
+        return f"{self} {'fires' if self.alerting else 'is there'} for ever, whatever happens in the cluster"
 
     @cached_property
     def expr(self) -> str:
@@ -87,7 +111,7 @@ class RuleAt:
 
     def at(self, offset: int, word: str) -> Place:
         """The place in the file of a word that stands at an offset of the expression."""
-        return word_place(self.text, self.document, (*self.path, "expr"), self.expr, offset, word)
+        return word_place(self.text, self.document, self.expr_path, self.expr, offset, word)
 
     def place_in(self, line: int, column: int) -> Place:
         """The place in the file of a line and column of the expression, both from 1; of the word that stands there."""
@@ -95,7 +119,7 @@ class RuleAt:
         offset = sum(len(each) + 1 for each in lines[: line - 1]) + column - 1
         before = list(re.finditer(rf"{NAME}+", self.expr[:offset]))
         match = re.compile(rf"{NAME}+").match(self.expr, offset) or (before[-1] if before else None)
-        return self.at(match.start(), match.group()) if match else self.document.place_of((*self.path, "expr"))
+        return self.at(match.start(), match.group()) if match else self.document.place_of(self.expr_path)
 
     @property
     def first_word(self) -> tuple[int, str]:
@@ -128,6 +152,22 @@ def rules(world: World) -> Iterator[RuleAt]:
         spec = manifest.data.get("spec")
         found = spec.get("groups") if isinstance(spec, dict) else None
         yield from _of_groups(manifest.document, (*manifest.at, "spec", "groups"), found, texts, manifest)
+
+
+def guards(world: World) -> Iterator[RuleAt]:
+    """The conditions on which playbooks stop a run, as if they were rules."""
+    texts = Texts()
+    for loaded in world.playbooks:
+        path: KeyPath = ("spec", "guards", "abortWhen")
+        found: Any = loaded.document.data
+        for step in path:
+            found = found.get(step) if isinstance(found, dict) else None
+        listed = [((*path, index), each) for index, each in enumerate(found)] if isinstance(found, list) else []
+        whole: Mapping[str, Any] = {}
+        for at, expr in listed or [(path, found)]:
+            if isinstance(expr, str):
+                data = {"expr": expr}
+                yield RuleAt(loaded.document, at, data, whole, texts.of(loaded.document), guard=True)
 
 
 def _of_groups(

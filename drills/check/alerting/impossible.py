@@ -105,8 +105,7 @@ def _finding(rule: RuleAt, node: Any, operator: str, left: Interval, right: Inte
     if not alone:
         effect = f"This side of `or` is always empty: only the other can make {rule} true."
         return IMPOSSIBLE.at(rule.at(*word), text, effect=effect, level=Level.WARNING, span=len(word[1]))
-    what = "never fires" if rule.alerting else "is never recorded"
-    effect = f"The expression is always empty: {rule} {what}, and Prometheus reports the rule as healthy."
+    effect = f"The expression is always empty: {rule.silent}."
     return IMPOSSIBLE.at(rule.at(*word), text, effect=effect, span=len(word[1]))
 
 

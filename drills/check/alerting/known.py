@@ -7,11 +7,12 @@ from difflib import get_close_matches
 from typing import Final
 
 from alerts import catalog
-from alerts.catalog import NEWEST, Catalogue, Metric, Removed, Series, version_of
+from alerts.catalog import NEWEST, Catalogue, Metric, Removed, Series
 from alerts.promql import LabelMatcher
 from drills.check.alerting.matching import any_passes, passes
 from drills.check.alerting.occurrences import Occurrence, metrics_below
 from drills.check.finding import Finding, Level, Rule
+from drills.cilium.release import release_of
 
 _SOURCE: Final = "Cilium 1.20 pkg/metrics/metrics.go and Documentation/observability/metrics.rst; alerts/catalog"
 
@@ -174,7 +175,7 @@ def _unknown(each: Occurrence, catalogue: Catalogue) -> Finding:
 
 
 def _doubtful(gone: Removed, catalogue: Catalogue) -> bool:
-    return gone.unverified and version_of(gone.removed) >= version_of(catalogue.version)
+    return gone.unverified and release_of(gone.removed) >= release_of(catalogue.version)
 
 
 def _softened(each: Occurrence, level: Level) -> Level:
@@ -194,17 +195,15 @@ def empty(each: Occurrence, what: str) -> str:
     """What becomes of the rule when a selector finds nothing."""
     rule = each.rule
     if each.inside("absent", "absent_over_time"):
-        return f"absent() of what never exists is always 1: {rule} fires for ever, whatever happens in the cluster."
+        return f"absent() of what never exists is always 1: {rule.loud}."
     for operator, _, side in each.operators():
         if operator == "unless" and side == 1:
-            return f"{what} never has a series, so `unless` takes nothing away: {rule} fires as if it were not there."
+            return f"{what} never has a series, so `unless` takes nothing away from what {rule} finds."
         if operator == "or":
             return (
                 f"{what} never has a series, so this side of `or` is always empty; only the other can make {rule} true."
             )
-    if rule.alerting:
-        return f"The expression is always empty: {rule} never fires, and Prometheus reports the rule as healthy."
-    return f"The expression is always empty: {rule} is never recorded, and what reads it is empty, too."
+    return f"The expression is always empty: {rule.silent}."
 
 
 def _off(each: Occurrence, metric: Metric) -> Finding:
@@ -270,7 +269,7 @@ def _agents_namespace(each: Occurrence, matcher: LabelMatcher, metric: Metric) -
     text = f"the namespace of {metric.name} is that of the agent's pod, not of whose packets it counts"
     effect = (
         f"{matcher} passes no series, unless the agents run in such a namespace: the agents' metrics know nodes, and "
-        f"no namespaces and pods. {each.rule} is silent."
+        f"no namespaces and pods, and {each.rule} finds nothing."
     )
     fix = "Remove the matcher, or count with Hubble, whose labelsContext adds source_namespace."
     place = each.rule.at(each.label_offset("namespace"), "namespace")

@@ -8,34 +8,30 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 from alerts.routing import parse_matchers
+from drills.check.delivery.amtool import Word, opinions
 from drills.check.world import Manifest, World
 from drills.errors import Place, SourceError
 from drills.source import Document, KeyPath, parse_documents
 
 _KEYS: Final = ("alertmanager.yaml", "alertmanager.yml")
-_SECONDS: Final = 20.0
-_SECTION: Final = re.compile(r"^Checking '[^']*?(\d+)\.yml'  (SUCCESS|FAILED)(?:: )?", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One configuration. ``wrong`` is a place and a sentence where Alertmanager would not load it."""
+    """One configuration. ``wrong`` is a place and a sentence where Alertmanager would not load it, ``doubts`` are
+    those about what only newer versions than the judge load.
+    """
 
     document: Document  # of the configuration itself
-    text: str
     held_by: Place | None = None  # where it stands as the text of a Secret or a ConfigMap
     wrong: tuple[Place, str] | None = None
+    doubts: tuple[tuple[Place, str], ...] = ()
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -50,7 +46,7 @@ class Config:
 
 def configs_of(world: World) -> list[Config]:
     """Every configuration that is given."""
-    found = [Config(each, json.dumps(each.data)) for each in world.alertmanagers]
+    found = [Config(each) for each in world.alertmanagers]
     for manifest in world.of_kind("Secret", "ConfigMap"):
         found += _held(manifest)
     found = [replace(each, wrong=_wrong(each)) if each.wrong is None else each for each in found]
@@ -74,11 +70,11 @@ def _config(text: str | None, place: Place) -> Config:
     try:
         documents = [] if text is None else parse_documents(text, place.file)
     except SourceError as error:
-        return Config(parse_documents("{}", place.file)[0], "", place, (place, error.message))
+        return Config(parse_documents("{}", place.file)[0], place, (place, error.message))
     if text is None or len(documents) != 1:
         why = "it is not base64" if text is None else "a configuration is one YAML document"
-        return Config(parse_documents("{}", place.file)[0], "", place, (place, why))
-    return Config(documents[0], text, place)
+        return Config(parse_documents("{}", place.file)[0], place, (place, why))
+    return Config(documents[0], place)
 
 
 def _decoded(text: str) -> str | None:
@@ -182,35 +178,16 @@ def _is_regex(text: str) -> bool:
 def _judged(configs: list[Config]) -> list[Config]:
     """With amtool's words about those that look right so far."""
     asked = [number for number, each in enumerate(configs) if each.wrong is None]
-    program = shutil.which("amtool")
-    if not asked or program is None:
-        return configs
-    with tempfile.TemporaryDirectory(prefix="drills-alertmanager-") as directory:
-        for number in asked:
-            (Path(directory) / f"{number}.yml").write_text(configs[number].text)
-        files = [f"{each}.yml" for each in asked]
-        output = _amtool(program, files, directory)
-    parts = _SECTION.split(output)
-    said = {int(parts[at]): (parts[at + 1], parts[at + 2]) for at in range(1, len(parts) - 2, 3)}
-    return [_with_words(each, *said.get(number, ("", ""))) for number, each in enumerate(configs)]
+    made = list(configs)
+    for number, opinion in zip(asked, opinions([configs[each].data for each in asked]), strict=True):
+        config = configs[number]
+        doubts = tuple((_place(config, each), each.text) for each in opinion.doubts)
+        wrong = None if opinion.wrong is None else (_place(config, opinion.wrong), opinion.wrong.text)
+        made[number] = replace(config, wrong=wrong, doubts=doubts)
+    return made
 
 
-def _amtool(program: str, files: list[str], directory: str) -> str:
-    try:
-        done = subprocess.run(
-            [program, "check-config", *files],
-            cwd=directory,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return ""
-    return done.stdout
-
-
-def _with_words(config: Config, outcome: str, words: str) -> Config:
-    if outcome != "FAILED":
-        return config
-    return replace(config, wrong=(config.place("route"), "amtool says: " + " ".join(words.split())))
+def _place(config: Config, word: Word) -> Place:
+    if word.key and config.held_by is None:
+        return config.document.key_place_of(word.path)
+    return config.place(*word.path)

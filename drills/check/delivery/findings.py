@@ -26,8 +26,10 @@ _YEAR_HOURS: Final = range(0, 366 * 24, 5)  # every fifth hour comes by every ho
 
 
 def invalid(configs: Sequence[Config]) -> Iterator[Finding]:
-    """Configurations that Alertmanager would not load."""
+    """Configurations that Alertmanager would not load, or only a newer one than the amtool that judges here."""
     for config in configs:
+        for place, text in config.doubts:
+            yield documented.NEWER.at(place, text)
         if config.wrong is not None:
             place, text = config.wrong
             yield documented.INVALID.at(place, text)

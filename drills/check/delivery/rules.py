@@ -85,6 +85,19 @@ INVALID: Final = Rule(
     right=_config(),
     source=_SOURCE,
 )
+NEWER: Final = Rule(
+    name="alertmanager/newer-than-amtool",
+    level=Level.WARNING,
+    title="The amtool that judges here is older than what the configuration says",
+    problem="amtool knows the configuration of its own version and calls everything else unknown. Newer versions of "
+    "Alertmanager have this.",
+    effect="An Alertmanager as old as this amtool refuses the whole configuration; a newer one takes it. What else "
+    "stands in the same integration was not judged.",
+    fix="Install the amtool of the Alertmanager that runs (`alertmanager --version`) where this check runs.",
+    wrong=_config(hook='webhook_configs: [{url: "http://hook.example/", payload: {text: denied}}]'),
+    right=_config(),
+    source="Alertmanager 0.34.0 config/config.go, config/notifiers.go, notify/*/config.go",
+)
 NO_RECEIVER: Final = Rule(
     name="alertmanager/no-receiver",
     level=Level.ERROR,
@@ -132,4 +145,4 @@ MUTED_ALWAYS: Final = Rule(
     right=_GOOD,
     source="Alertmanager timeinterval/timeinterval.go (0.25)",
 )  # fmt: skip
-RULES: Final = (INVALID, NO_RECEIVER, WRONG_RECEIVER, INHIBITED, MUTED_ALWAYS)
+RULES: Final = (INVALID, NEWER, NO_RECEIVER, WRONG_RECEIVER, INHIBITED, MUTED_ALWAYS)

@@ -148,6 +148,8 @@ def test_a_catalogue_of_ones_own_is_added(tmp_path: Path) -> None:
         ("{type: gauge, range: [0, 1]}", "7", "7:12", "must be a mapping"),
         ("metrics:", "metric:", "1:1", "with the key metrics"),
         ("born: start", "since: 1.19", "6:12", 'since must be a text such as "1.19"'),
+        ("born: start", "since: foo", "6:12", 'since: "foo" is no release of Cilium; write it like 1.20'),
+        ("born: start", 'until: "1.x"', "6:12", 'until: "1.x" is no release of Cilium'),
     ],
 )
 def test_what_is_wrong_with_a_catalogue_has_its_place(

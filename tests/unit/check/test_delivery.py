@@ -13,7 +13,7 @@ import yaml
 from alerts.inhibition import could_mute, inhibitions
 from drills.check import reading
 from drills.check.delivery.configs import configs_of
-from drills.check.delivery.findings import deliveries
+from drills.check.delivery.findings import deliveries, invalid
 from drills.check.given import rules_of
 from drills.check.world import Options
 
@@ -159,3 +159,96 @@ def test_labels_that_are_not_known_yet_may_be_anything() -> None:
     }
     assert could_mute(config, {"severity": "warning"}, {"severity": "critical"})
     assert not could_mute(config, {"severity": "warning"}, {"severity": "warning"})
+
+
+def judged(tmp_path: Path, text: str) -> list[tuple[str, int, int, str]]:
+    """What is found in a configuration: rule, line, column, message."""
+    (tmp_path / "given.yaml").write_text(text)
+    configs = configs_of(reading.read([tmp_path], Options()))
+    return [(each.rule, each.place.line, each.place.column, each.message) for each in invalid(configs)]
+
+
+ROOT = "route: {receiver: a}\n"
+INVALID, NEWER = "alertmanager/invalid", "alertmanager/newer-than-amtool"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "words"),
+    [
+        ("receivers: [{name: a}]\nroute:\n  receiver: a\n  group_wait: 5x\n", 4, 15, 'duration string: "5x"'),
+        (ROOT + "receivers:\n- name: a\n- name: b\n- name: a\n", 5, 9, '"a" is not unique'),
+        (
+            "receivers: [{name: a}]\nroute:\n  receiver: a\n  routes:\n  - mute_time_intervals: [nights, never]\n"
+            "time_intervals:\n- {name: nights, time_intervals: [{months: ['1']}]}\n",
+            5,
+            35,
+            '"never"',
+        ),
+        (ROOT + "receivers:\n- name: a\n  colour: blue\n", 4, 3, "says: field colour not found"),
+        (ROOT + "receivers:\n- name: a\n  webhook_configs:\n  - url: ftp://x\n", 5, 5, "unsupported scheme"),
+        (ROOT + "receivers:\n- name: a\n  webhook_configs:\n  - {url: 'http://x', timeot: 5s}\n", 5, 23, "timeot"),
+        (
+            ROOT + "receivers:\n- name: a\n  webhook_configs:\n  - {url: 'http://x', bot_token_file: /x}\n",
+            5,
+            23,
+            "bot_",
+        ),
+        (ROOT + "receivers: [{name: a}]\nglobal:\n  resolve_timeout: soon\n", 4, 20, '"soon"'),
+        (
+            "receivers: [{name: a}]\nroute:\n  receiver: a\n  group_interval: 0s\n",
+            4,
+            3,
+            "group_interval cannot be zero",
+        ),
+    ],
+)
+def test_what_amtool_says_points_at_what_it_means(
+    tmp_path: Path, text: str, line: int, column: int, words: str
+) -> None:
+    (found,) = judged(tmp_path, text)
+    assert found[:3] == (INVALID, line, column)
+    assert found[3].startswith("amtool 0.")
+    assert words in found[3]
+
+
+@pytest.mark.parametrize(
+    ("receiver", "key"),
+    [
+        ("webhook_configs: [{url_file: /x}]", "url_file"),
+        ("webhook_configs: [{url: 'http://x', timeout: 10s}]", "timeout"),
+        ("webhook_configs: [{url: 'http://x', http_config: {proxy_from_environment: true}}]", "proxy_from_environment"),
+        ("msteams_configs: [{webhook_url: 'http://x'}]", "msteams_configs"),
+        ("msteamsv2_configs: [{webhook_url: 'http://x'}]", "msteamsv2_configs"),
+        ("jira_configs: [{api_url: 'http://x'}]", "jira_configs"),
+        ("telegram_configs: [{bot_token_file: /x, chat_id: 1}]", "bot_token_file"),
+        ("pushover_configs: [{user_key_file: /x, token: y}]", "user_key_file"),
+    ],
+)
+def test_what_only_newer_versions_know_is_a_warning(tmp_path: Path, receiver: str, key: str) -> None:
+    ((rule, line, _, message),) = judged(tmp_path, f"{ROOT}receivers:\n- name: a\n  {receiver}\n")
+    assert (rule, line) == (NEWER, 4)
+    assert message == f"amtool 0.25.0 does not know {key}; Alertmanager 0.34 does"
+
+
+def test_beside_what_is_newer_the_real_mistakes_are_still_found(tmp_path: Path) -> None:
+    text = f"""\
+{ROOT}receivers:
+- name: a
+  webhook_configs:
+  - {{url_file: /x}}
+  - {{url: 'http://x', max_alert: 3}}
+  - {{url_file: /y}}
+global: {{jira_api_url: 'http://jira'}}
+"""
+    assert [(rule, line) for rule, line, _, _ in judged(tmp_path, text)] == [
+        (NEWER, 5),
+        (NEWER, 7),
+        (NEWER, 8),
+        (INVALID, 6),
+    ]
+
+
+def test_a_label_in_quotes_is_newer_than_amtool(tmp_path: Path) -> None:
+    text = 'route:\n  receiver: a\n  routes:\n  - matchers: [\'"team.name"="shop"\']\nreceivers: [{name: a}]\n'
+    ((rule, line, column, _),) = judged(tmp_path, text)
+    assert (rule, line, column) == (NEWER, 4, 16)
