@@ -15,7 +15,7 @@ from alerts.delivery import decide_delivery, gather_delivery
 from alerts.life import Life
 from alerts.prometheus import ActiveAlert, LoadedRule, Prometheus
 from alerts.stopped import Stopped
-from drills.engine import flags, lives, preflight
+from drills.engine import flags, lives, preflight, resolving
 from drills.engine.detection import AlertFacts, Times, judge_alert, judge_quiet, merged
 from drills.engine.lives import Down
 from drills.engine.result import Alert, Collateral, Enforcement, Quiet
@@ -153,8 +153,9 @@ def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, perio
             gaps=lives.gaps(prometheus, one.rule, inputs.sources, found, period.snapshots, window),
             flags=flags.of(prometheus, one.rule, one.behind, seen, (began, until), fired=times.firing is not None),
         )
-    if times.firing is None:
+    if times.firing is None or one.rule is None:
         return replace(facts, stop=_why_not(one, found, (began, until), prometheus, period))
+    facts = _with_end(facts, one, one.rule, times.firing, period)
     if sources.receiver is None and sources.alertmanager is not None:
         facts = replace(facts, handed_over=lives.handed_over(period.snapshots, one.wanted, began))
     if (facts.expects_notice and times.notified is None) or facts.handed_over is False:
@@ -202,6 +203,14 @@ def _with_faults(facts: AlertFacts, inputs: Inputs, period: Period, down: Sequen
             return replace(facts, resolution_unjudged="; ".join(found))
         found = early
     return replace(facts, unjudged="; ".join(found))
+
+
+def _with_end(facts: AlertFacts, one: Expected, rule: LoadedRule, fired: float, period: Period) -> AlertFacts:
+    doubt = resolving.unended(
+        period.snapshots, rule, one.behind, one.wanted, fired=fired, resolved=facts.times.resolved
+    )
+    doubts = [text for text in (facts.resolution_unjudged, doubt) if text is not None]
+    return replace(facts, resolution_unjudged="; ".join(doubts) or None)
 
 
 def _why_not(
