@@ -6,56 +6,35 @@ no longer be asked is *not judged*; it is never a failure and never a success.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from alerts import life, whynot
+from alerts import whynot
 from alerts.alertmanager import ManagedAlert
 from alerts.delivery import decide_delivery, gather_delivery
 from alerts.life import Life
-from alerts.prometheus import ActiveAlert, LoadedRule, Prometheus
+from alerts.prometheus import LoadedRule, Prometheus
 from alerts.stopped import Stopped
-from drills.engine import flags, lives, preflight
-from drills.engine.detection import AlertFacts, Times, judge_alert, judge_quiet, merged
+from drills.engine import flags, lives, preflight, resolving
+from drills.engine.detection import AlertFacts, Times, judge_alert, merged
 from drills.engine.lives import Down
-from drills.engine.result import Alert, Collateral, Enforcement, Quiet
-from drills.engine.seen import Expected, FaultSeen, Seen
+from drills.engine.period import Period, at_replica, failed_scrapes, inputs
+from drills.engine.result import Alert, Collateral, Enforcement
+from drills.engine.seen import Expected, Seen
 from drills.engine.verdict import ENOUGH
 from drills.engine.watch import Inputs, Snapshot, Sources, faults
 from drills.errors import DrillsError, WorldError
-from drills.inject.wireguard import EffectState
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """What was polled from the baseline's begin to now, on which clock, whether something cut it short, and which
-    alerts belong to other drills that ran meanwhile.
-    """
-
-    snapshots: tuple[Snapshot, ...]
-    time_lapse: float
-    aborted: str | None
-    foreign: Callable[[ActiveAlert, LoadedRule], bool] = field(default=lambda *_: False)  # another drill's alert
-
-    def of_replica(self, number: int) -> Period:
-        """The same as one replica of Prometheus saw it; 0 is the first."""
-        return replace(self, snapshots=tuple(one.each()[number] for one in self.snapshots))
 
 
 def judge(one: Expected, seen: Seen, enforcement: Enforcement, sources: Sources, period: Period) -> Alert:
     """The verdict on an expected alert, by all replicas of Prometheus together."""
     found = [
-        _by_replica(_at_replica(one, number), seen, enforcement, each, period.of_replica(number))
+        _by_replica(at_replica(one, number), seen, enforcement, each, period.of_replica(number))
         for number, each in enumerate(sources.each())
     ]
     if len(found) > 1:
         found = [_signed(facts, each.prometheus.url) for facts, each in zip(found, sources.each(), strict=True)]
     return judge_alert(merged(found))
-
-
-def _at_replica(one: Expected, number: int) -> Expected:
-    """The targets that were known before the attack are the first replica's: another may call them otherwise."""
-    return one if number == 0 else replace(one, sources=lives.NOTHING)
 
 
 def _signed(facts: AlertFacts, url: str) -> AlertFacts:
@@ -88,7 +67,7 @@ def _by_replica(one: Expected, seen: Seen, enforcement: Enforcement, sources: So
     try:
         return _lived(facts, one, seen, sources, period)
     except WorldError as error:
-        found = faults(period.snapshots, _inputs(one, None, period))
+        found = faults(period.snapshots, inputs(one, None, period))
         known = (facts.unjudged,) if facts.unjudged else ()
         return replace(facts, unjudged="; ".join((*known, *(found or (str(error),)))))
 
@@ -98,10 +77,8 @@ def _unjudged(seen: Seen, enforcement: Enforcement, period: Period) -> str | Non
     if not seen.attacked:
         return f"no attack was made: {seen.lack or 'it was stopped before'}"
     if seen.fault is not None:  # it was there, whatever is known of the encryption
-        return _unlasting(seen.fault, period)
-    return _undenied(seen, enforcement) or (
-        None if period.aborted is None else f"the drill was stopped: {period.aborted}"
-    )
+        return seen.fault.shortfall or period.cut
+    return _undenied(seen, enforcement) or period.cut
 
 
 def _undenied(seen: Seen, enforcement: Enforcement) -> str | None:
@@ -114,25 +91,6 @@ def _undenied(seen: Seen, enforcement: Enforcement) -> str | None:
     return None
 
 
-def _unlasting(fault: FaultSeen, period: Period) -> str | None:
-    if fault.effect is not None and fault.effect.state is not EffectState.EFFECTIVE:
-        return f"the fault did not last: {fault.effect.reason}"
-    return None if period.aborted is None else f"the drill was stopped: {period.aborted}"
-
-
-def _inputs(one: Expected, prometheus: Prometheus | None, period: Period) -> Inputs:
-    """What the alert stands on; without a Prometheus, what is known from before the attack. Raises WorldError."""
-    if one.rule is None:
-        return Inputs(None, lives.NOTHING, 0.5)
-    sources, blind = one.sources, False
-    if prometheus is not None and period.snapshots:
-        until = prometheus.now()
-        since = period.snapshots[0].at
-        sources, blind = lives.sources_since(prometheus, one.rule, one.behind, sources, (since, until))
-    records = frozenset(record.name for record in one.behind)
-    return Inputs(one.wanted.name, sources, one.rule.interval_ms / 1000, blind, records)
-
-
 def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, period: Period) -> AlertFacts:
     """The facts with the alert's life in them, and with the reason why it ended early if it did."""
     prometheus, began = sources.prometheus, seen.attack_began or 0.0
@@ -142,19 +100,20 @@ def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, perio
     else:
         times, found = lives.times(prometheus, one.rule, one.wanted, period.snapshots, began)
     facts = replace(facts, times=times, active_before=facts.active_before or found.active_before)
-    inputs = _inputs(one, prometheus, period)
-    facts = _with_faults(facts, inputs, period, _failed_scrapes(prometheus, inputs, period, until))
+    stands_on = inputs(one, prometheus, period)
+    facts = _with_faults(facts, stands_on, period, failed_scrapes(prometheus, stands_on, period, until))
     if facts.unjudged is not None or facts.active_before:
         return facts
     if one.rule is not None:
         window = (began, times.firing or until)
         facts = replace(
             facts,
-            gaps=lives.gaps(prometheus, one.rule, inputs.sources, found, period.snapshots, window),
+            gaps=lives.gaps(prometheus, one.rule, stands_on.sources, found, period.snapshots, window),
             flags=flags.of(prometheus, one.rule, one.behind, seen, (began, until), fired=times.firing is not None),
         )
-    if times.firing is None:
+    if times.firing is None or one.rule is None:
         return replace(facts, stop=_why_not(one, found, (began, until), prometheus, period))
+    facts = _with_end(facts, one, one.rule, times.firing, period)
     if sources.receiver is None and sources.alertmanager is not None:
         facts = replace(facts, handed_over=lives.handed_over(period.snapshots, one.wanted, began))
     if (facts.expects_notice and times.notified is None) or facts.handed_over is False:
@@ -181,15 +140,9 @@ def _reloaded(snapshots: Sequence[Snapshot]) -> str | None:
     return "Prometheus loaded its configuration again during the drill" if len(loaded) > 1 else None
 
 
-def _failed_scrapes(prometheus: Prometheus, inputs: Inputs, period: Period, until: float) -> tuple[Down, ...]:
-    if not period.snapshots:
-        return ()
-    return lives.failed_scrapes(prometheus, inputs.sources, period.snapshots[0].at, until)
-
-
-def _with_faults(facts: AlertFacts, inputs: Inputs, period: Period, down: Sequence[Down]) -> AlertFacts:
+def _with_faults(facts: AlertFacts, stands_on: Inputs, period: Period, down: Sequence[Down]) -> AlertFacts:
     """What went wrong until the alert was told makes it unjudged; what went wrong later, only its resolution."""
-    found = faults(period.snapshots, inputs, [one.instance for one in down])
+    found = faults(period.snapshots, stands_on, [one.instance for one in down])
     if found and facts.unjudged is not None:
         return replace(facts, unjudged="; ".join((facts.unjudged, *found)))
     told = facts.times.notified if facts.expects_notice else facts.times.firing
@@ -197,11 +150,19 @@ def _with_faults(facts: AlertFacts, inputs: Inputs, period: Period, down: Sequen
         return facts
     if told is not None:
         before = [one.instance for one in down if one.at <= told]
-        early = faults(tuple(one for one in period.snapshots if one.at <= told), inputs, before)
+        early = faults(tuple(one for one in period.snapshots if one.at <= told), stands_on, before)
         if not early:
             return replace(facts, resolution_unjudged="; ".join(found))
         found = early
     return replace(facts, unjudged="; ".join(found))
+
+
+def _with_end(facts: AlertFacts, one: Expected, rule: LoadedRule, fired: float, period: Period) -> AlertFacts:
+    doubt = resolving.unended(
+        period.snapshots, rule, one.behind, one.wanted, fired=fired, resolved=facts.times.resolved
+    )
+    doubts = [text for text in (facts.resolution_unjudged, doubt) if text is not None]
+    return replace(facts, resolution_unjudged="; ".join(doubts) or None)
 
 
 def _why_not(
@@ -263,65 +224,6 @@ def _telling(managed: Sequence[ManagedAlert]) -> ManagedAlert | None:
 
 def _everyone(snapshots: Sequence[Snapshot]) -> Mapping[str, ManagedAlert]:
     return {one.fingerprint: one for snapshot in snapshots for one in snapshot.managed}
-
-
-def judge_quietness(one: Expected, seen: Seen, sources: Sources, period: Period) -> Quiet:
-    """The verdict on an alert that must not fire."""
-    if not seen.attacked or seen.attack_began is None:
-        lack = f"no attack was made: {seen.lack or 'it was stopped before'}"
-        return judge_quiet(one.wanted.name, _before(one, seen), lack)
-    found = [
-        _quietness_by_replica(_at_replica(one, number), seen.attack_began, each, period.of_replica(number))
-        for number, each in enumerate(sources.each())
-    ]
-    noise = next((noise for noise, _ in found if noise is not None), None)
-    lacks = dict.fromkeys(lack for _, some in found for lack in some)
-    return judge_quiet(one.wanted.name, _before(one, seen) or noise, "; ".join(lacks) or None)
-
-
-def _quietness_by_replica(
-    one: Expected, began: float, sources: Sources, period: Period
-) -> tuple[str | None, list[str]]:
-    """When it fired, and why that it did not proves nothing."""
-    unread: list[str] = []
-    try:
-        inputs = _inputs(one, sources.prometheus, period)
-        noise = _noise(one, one.rule, began, sources.prometheus, period)
-        down = _failed_scrapes(sources.prometheus, inputs, period, sources.prometheus.now())
-    except WorldError as error:
-        inputs, noise, down, unread = _inputs(one, None, period), None, (), [str(error)]
-    lacks = list(faults(period.snapshots, inputs, [each.instance for each in down])) or unread
-    if (broken := lives.rule_error(period.snapshots, one.wanted, one.behind, began)) is not None:
-        lacks.append(broken)
-    elif (missing := _quiet_lack(one, began, sources.prometheus)) is not None:
-        lacks.append(missing)
-    if noise is None and period.snapshots and period.snapshots[-1].active(one.wanted.name, {}):
-        lacks.append(f"{one.wanted.name} is pending still, and may fire yet")
-    return noise, lacks
-
-
-def _quiet_lack(one: Expected, began: float, prometheus: Prometheus) -> str | None:
-    return lives.quiet_lack(prometheus, one.rule, one.behind, one.wanted.name, began)
-
-
-def _before(one: Expected, seen: Seen) -> str | None:
-    if one.wanted.name not in seen.active_before:
-        return None
-    return "it was active before the attack, and still after the longest that the rule alone could keep it so"
-
-
-def _noise(one: Expected, rule: LoadedRule | None, began: float, prometheus: Prometheus, period: Period) -> str | None:
-    """When it fired since the attack began, by Prometheus's samples: a poll may miss a short firing."""
-    if rule is None:
-        return None
-    found = life.read(
-        prometheus, one.wanted.name, {}, since=began, until=prometheus.now(), interval_ms=rule.interval_ms
-    )
-    fired = [spell.firing_at for spell in found.spells if spell.firing_at is not None]
-    if not fired:
-        return None
-    after = max(0.0, min(fired) - began) * period.time_lapse
-    return f"it fired {after:.0f} s after the first attempt, though the playbook expects it to stay quiet"
 
 
 def collateral(named: Sequence[Expected], seen: Seen, period: Period) -> list[Collateral]:

@@ -12,7 +12,6 @@ from functools import partial
 
 from drills.engine import enforcing, faulted, judging, preflight, told
 from drills.engine.actors import Actors
-from drills.engine.alerting import Period
 from drills.engine.attack import Attack, Counted
 from drills.engine.events import (
     AlertMoved,
@@ -31,6 +30,7 @@ from drills.engine.following import Following
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
 from drills.engine.neighbours import Neighbours
+from drills.engine.period import Period
 from drills.engine.result import Drill as DrillResult
 from drills.engine.seen import Expected, Seen
 from drills.engine.target import Target

@@ -144,10 +144,6 @@ class Following:
                 self._stages[one.wanted.name] = now
                 self._moved(one.wanted.name, now)
 
-    def _tell_on(self, _: Snapshot) -> bool:
-        self.tell()
-        return False
-
     def observed_until(self, began: float) -> float:
         """When to stop waiting: ``within`` of every alert, and a little longer to tell late from missed."""
         return max(began + self._target.wall(one.spec.within) + self._grace(one) for one in self.expected)
@@ -169,8 +165,15 @@ class Following:
     def await_quiet(self, ended: float) -> None:
         """Wait until an alert that must stay quiet would have fired, had the attack been a cause for it."""
         times = [bounds.detection(one.watched.rule, one.watched.timing).worst for one in self.quiet if one.watched]
-        if times:
-            self._watch.wait(self._tell_on, ended + max(times), self._interrupt.stop)
+        if not times:
+            return
+        until = ended + max(times)
+
+        def seen(now: Snapshot) -> bool:
+            self.tell()
+            return now.at >= until
+
+        self._watch.wait(seen, until + WORD_SECONDS, self._interrupt.stop)
 
     def fired(self) -> list[Expected]:
         """The alerts whose resolution is judged, and that fired."""

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from drills.engine import alerting, enforcing, faulted, flooded
-from drills.engine.alerting import Period
+from drills.engine.period import Period
+from drills.engine.quietness import judge_quietness
 from drills.engine.result import Alert, Control, Drill, Enforcement, Quiet, Recovery
 from drills.engine.seen import Expected, Seen
 from drills.engine.verdict import judge_drill
@@ -33,7 +34,7 @@ def judge(
     else:
         enforcement = faulted.enforcement(spec, seen, seen.fault, control)
     alerts = [alerting.judge(one, seen, enforcement, sources, period) for one in expected]
-    quiets = [alerting.judge_quietness(one, seen, sources, period) for one in quiet]
+    quiets = [judge_quietness(one, seen, enforcement, sources, period) for one in quiet]
     recovery = seen.recovery or Recovery(verdict="not-verified", seconds=None, reason="the undo did not run")
     verdict, reasons = judge_drill(enforcement, control, alerts, quiets, recovery, period.aborted)
     return Drill(

@@ -14,7 +14,7 @@ from drills.engine.result import FlowEvidence, ImageInput, PolicyInput, Recovery
 from drills.engine.watch import Instance
 from drills.inject.flood import Numbers
 from drills.inject.plaintext import Plaintext
-from drills.inject.wireguard import Effect
+from drills.inject.wireguard import Effect, EffectState
 from drills.kube import Service
 from drills.playbook import AlertExpectation, Drill
 
@@ -51,6 +51,13 @@ class FaultSeen:
     def happened(self) -> bool:
         """Whether it took effect, so that an alert had something to tell of."""
         return self.effective_at is not None
+
+    @property
+    def shortfall(self) -> str | None:
+        """Why it was none in the end, in words; None where it lasted, or it is not known."""
+        if self.effect is None or self.effect.state is EffectState.EFFECTIVE:
+            return None
+        return f"the fault did not last: {self.effect.reason}"
 
 
 @dataclass(slots=True)

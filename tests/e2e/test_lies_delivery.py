@@ -129,6 +129,12 @@ def test_a_group_that_exists_already_delays_within_the_bound(told: dict[str, Any
     assert waited > timedelta(seconds=2)  # beyond `within` and its grace: group_interval is 12 s on this clock
 
 
+def test_a_rule_that_can_no_longer_be_evaluated_has_not_resolved(told: dict[str, Any]) -> None:
+    alert = alert_of(told, "Breaking")
+    assert (alert["verdict"], alert["resolution"], alert["resolvedAt"]) == ("detected", "not-judged", None)
+    assert "whether it resolved cannot be judged: evaluating Breaking fails: " in alert["reason"]
+
+
 @pytest.fixture(scope="module")
 def disturbed(
     lab: Lab, inside: Inside, delivery: object, tmp_path_factory: pytest.TempPathFactory

@@ -8,8 +8,8 @@ import pytest
 
 from alerts.prometheus import ActiveAlert, LoadedRule
 from alerts.stopped import Stopped
-from drills.engine.alerting import Period
 from drills.engine.detection import AlertFacts, Times, judge_alert, merged
+from drills.engine.period import Period
 from drills.engine.watch import Snapshot
 
 FIRED = AlertFacts(
