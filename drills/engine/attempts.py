@@ -147,5 +147,5 @@ def tally(planned: int, attempts: list[Classified]) -> Tally:
         leaked=kinds[OutcomeKind.LEAKED],
         possibly_reached=kinds[OutcomeKind.POSSIBLY_REACHED],
         unrecognised=kinds[OutcomeKind.BROKEN],
-        answered=sum(one.outcome.kind is OutcomeKind.DENIED and one.attempt.status is not None for one in attempts),
+        answered=sum(one.outcome.kind is OutcomeKind.DENIED and one.attempt.answered for one in attempts),
     )

@@ -40,13 +40,23 @@ class Tally:
     leaked: int
     possibly_reached: int
     unrecognised: int
-    answered: int = 0  # of the denied: by somebody, not by silence
+    answered: int = 0  # of the denied: with the mark of the policy's proxies, not by silence
 
     @property
     def unexplained(self) -> int:
         """Attempts that prove nothing: unrecognised ones, and any that no other count accounts for."""
         accounted = self.denied + self.leaked + self.possibly_reached
         return max(self.unrecognised, self.attempts - accounted)
+
+    @property
+    def denials(self) -> int:
+        """What must be proven: the denied, and those that were cut off after the request was sent."""
+        return self.denied + self.possibly_reached
+
+    @property
+    def marked(self) -> bool:
+        """Whether every denial carries the mark of its maker, so that only how many there were is to be proven."""
+        return self.answered == self.denials
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +72,16 @@ class Proof:
     flows: int | None
     flows_partial: bool
 
-    def shows(self, denials: int) -> bool:
+    def shows(self, tally: Tally) -> bool:
         """At least one source shows every denial, and none that missed nothing shows fewer.
 
-        A counter is everybody's: alone it shows the attempts' denials only where it holds hardly any others.
+        A counter is everybody's: it tells how many denials there were, never whose. Alone it is enough only where each
+        attempt was answered with the policy's own mark, it missed nothing, and hardly any others' are in it. Silence
+        has no mark: a path that broke beside somebody else's drops looks the same, and only flows tell them apart.
         """
-        by_counter = self.counted is not None and denials <= self.counted <= OTHERS * denials
+        denials = tally.denials
+        complete = self.counted is not None and not self.counter_partial
+        by_counter = tally.marked and complete and denials <= (self.counted or 0.0) <= OTHERS * denials
         by_flow = self.flows is not None and self.flows >= denials
         counter_agrees = self.counted is None or self.counter_partial or self.counted >= denials
         flows_agree = by_flow or self.flows is None or self.flows_partial
@@ -117,12 +131,16 @@ def judge_enforcement(  # noqa: PLR0911 - a list of rules, in the contract's ord
         )
     if doubt is not None:
         return Judgement("inconclusive", doubt)
-    if not proof.shows(tally.denied + tally.possibly_reached):
-        return Judgement(
-            "inconclusive",
-            f"neither counters nor flows prove the {tally.denied + tally.possibly_reached} denials ({_shown(proof)})",
-        )
+    if not proof.shows(tally):
+        return Judgement("inconclusive", _unproven(tally, proof))
     return Judgement("held", f"{_denied(tally)}, and the policy counted them")
+
+
+def _unproven(tally: Tally, proof: Proof) -> str:
+    text = f"neither counters nor flows prove the {tally.denials} denials ({_shown(proof)})"
+    if not tally.marked and proof.counted is not None and proof.counted >= tally.denials:
+        text += ": a counter does not tell whose drops it counts, and silence is proven by flows alone"
+    return text
 
 
 def _denied(tally: Tally) -> str:

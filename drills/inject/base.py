@@ -74,6 +74,13 @@ class Attempt:
         return self.phase not in ("resolve", "connect")
 
     @property
+    def answered(self) -> bool:
+        """Whether a proxy can have said it: an HTTP status, or the code REFUSED of a DNS server. Silence and resets are
+        nobody's word, and NXDOMAIN is any server's word for a name that does not exist.
+        """
+        return self.status is not None or (self.phase == "resolve" and self.error == "refused")
+
+    @property
     def latency(self) -> float:
         """Seconds from the start of the connection to the end of the answer."""
         return sum(self.seconds.values())

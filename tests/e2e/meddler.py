@@ -22,12 +22,25 @@ sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 for _ in range(12000):
     sender.sendto(b"", ("{address}", 9))
 """
+# As many drops as the drill makes attempts, and then a flood of packets that are dropped for another reason.
+OTHERS_DROPS = """
+import socket, struct
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range({drops}):
+    sender.sendto(b"", ("{address}", 9))
+forger = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+ends = socket.inet_aton("192.0.2.1") + socket.inet_aton("{address}")
+packet = struct.pack("!BBHHHBBH8sHHHH", 0x45, 0, 28, 0, 0, 64, 17, 0, ends, 9, 9, 8, 0)
+for _ in range(20000):
+    forger.sendto(packet, ("{address}", 0))
+"""
 KILL_PROBE = """
 import os, pathlib, signal
 for process in pathlib.Path("/proc").glob("[0-9]*"):
     if b"drills.probe" in (process / "cmdline").read_bytes() and int(process.name) != os.getpid():
         os.kill(int(process.name), signal.SIGKILL)
 """
+OTHERS = 125  # drops of somebody else: the drill's attempts, and some
 
 
 class Run:
@@ -71,9 +84,17 @@ class Meddler:
         self._kubectl("delete", "pod", *agents, "--wait=false")
 
     def chatter(self) -> None:
-        address = self._kubectl("get", "pod", "-n", "app", "guarded-1", "-o", "jsonpath={.status.podIP}")
-        script = CHATTER.format(address=address)
+        self._chatter(CHATTER.format(address=self._address("guarded-1")))
+
+    def drop_as_many(self) -> None:
+        """Somebody else is denied as often as the drill tries, and Hubble forgets who was."""
+        self._chatter(OTHERS_DROPS.format(address=self._address("guarded-1"), drops=OTHERS))
+
+    def _chatter(self, script: str) -> None:
         self._kubectl("exec", "-n", "clients", "chatterbox", "--", "python3", "-c", script)
+
+    def _address(self, pod: str) -> str:
+        return self._kubectl("get", "pod", "-n", "app", pod, "-o", "jsonpath={.status.podIP}")
 
     def edit_policy(self) -> None:
         patch = '{"spec": {"description": "still denies the same"}}'
@@ -89,19 +110,22 @@ class Meddler:
         self._kubectl("delete", "pod", "-n", "app", "mortal", "--grace-period=0", "--force")
 
     def break_path(self) -> None:
-        self._route("blackhole", "10.244.2.0/24")
+        self._route("del", "10.244.2.0/24")
+        self._route("add", "blackhole", "10.244.2.0/24")
 
     def mend_path(self) -> None:
-        self._route("10.244.2.0/24", "via", "172.18.0.12")
+        self._route("del", "blackhole", "10.244.2.0/24")
+        self._route("add", "10.244.2.0/24", "via", "172.18.0.12")
 
-    def _route(self, *route: str) -> None:
+    def break_path_to_silent(self) -> None:
+        self._route("add", "blackhole", self._address("silent"))
+
+    def mend_path_to_silent(self) -> None:
+        self._route("del", "blackhole", self._address("silent"))
+
+    def _route(self, *words: str) -> None:
         command = Inside(self._lab).enter("ip", "netns", "exec", "k8s-w1", "ip", "route")
-        if route[0] == "blackhole":
-            subprocess.run([*command, "del", *route[1:]], check=True)
-            subprocess.run([*command, "add", *route], check=True)
-        else:
-            subprocess.run([*command, "del", "blackhole", route[0]], check=True)
-            subprocess.run([*command, "add", *route], check=True)
+        subprocess.run([*command, *words], check=True)
 
     def remove_drill_pod(self, drill: str = "pod-removed") -> None:
         self._kubectl("delete", "pod", "-n", "clients", self.drill_pod(drill), "--grace-period=0", "--force")

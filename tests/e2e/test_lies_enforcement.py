@@ -62,6 +62,9 @@ def meddled(as_it_is: Run, meddler: Meddler, tmp_path_factory: pytest.TempPathFa
         ("target-dies", "attack", meddler.remove_target),
         ("path-breaks", "attack", meddler.break_path),
         ("path-breaks", "attempts", meddler.mend_path),
+        ("broken-beside-drops", "ready", meddler.break_path_to_silent),
+        ("broken-beside-drops", "attack", meddler.drop_as_many),
+        ("broken-beside-drops", "attempts", meddler.mend_path_to_silent),
         ("pod-removed", "attack", meddler.remove_drill_pod),
         ("pod-replaced", "attack", meddler.replace_drill_pod),
     ):
@@ -242,6 +245,17 @@ def test_a_path_that_breaks_between_two_nodes_is_no_denial(meddled: Run) -> None
     assert (drill["control"]["verdict"], drill["enforcement"]["outcomes"]) == ("up", {"connect-timeout": 120})
     assert drill["enforcement"]["verdict"] == "inconclusive"
     assert meddled.evidence("path-breaks", "flow")["count"] < 120
+
+
+def test_somebody_elses_drops_do_not_make_a_broken_path_a_denial(meddled: Run) -> None:
+    """The counter has grown by just as much as was tried; who was dropped, Hubble has forgotten."""
+    drill = meddled["broken-beside-drops"]
+    counter, flow = (meddled.evidence("broken-beside-drops", kind) for kind in ("counter", "flow"))
+    assert (drill["control"]["verdict"], drill["enforcement"]["outcomes"]) == ("up", {"connect-timeout": 120})
+    assert 120 <= counter["after"] - counter["before"] <= 1.1 * 120
+    assert (counter["partial"], flow["partial"], flow["count"]) == (False, True, 0)
+    assert drill["enforcement"]["verdict"] == "inconclusive"
+    assert "silence is proven by flows alone" in drill["enforcement"]["reason"]
 
 
 def test_a_drill_pod_that_somebody_removed_is_self_healed(meddled: Run) -> None:

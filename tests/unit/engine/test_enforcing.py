@@ -9,7 +9,7 @@ import pytest
 
 from drills.cilium.flow import parse_all
 from drills.engine import enforcing, evidence
-from drills.engine.attempts import Classified
+from drills.engine.attempts import Classified, tally
 from drills.engine.result import PolicyInput
 from drills.engine.seen import Seen
 from drills.inject.base import Attempt, Outcome, OutcomeKind
@@ -94,6 +94,14 @@ def test_silence_needs_a_timeout_that_a_slow_path_cannot_explain(
     assert (enforcing.short_timeout(spec, seen) is not None) == short
     seen.attack = [denied(1)]
     assert enforcing.short_timeout(spec, seen) is None, "an answer is no silence"
+
+
+@pytest.mark.parametrize(("error", "answered"), [("refused", 1), ("nxdomain", 0), ("timeout", 0)])
+def test_only_what_the_policys_proxies_say_carries_their_mark(error: str, answered: int) -> None:
+    said = replace(attempt(1, error=error), phase="resolve")
+    assert tally(1, [Classified(said, Outcome(OutcomeKind.DENIED, f"dns-{error}"))]).answered == answered
+    assert tally(1, [denied(1)]).answered == 1
+    assert tally(1, [denied(1, error=error)]).answered == 0, "a connection that is refused is no word of the policy"
 
 
 def test_each_backend_has_its_own_outcomes(drill: Drill) -> None:
