@@ -10,9 +10,9 @@ from typing import Final
 
 from drills.deploy.cron import check_timezone, longest_gap
 from drills.deploy.settings import PART_OF, Obj, Settings, labels_of, obj, title
-from drills.engine import actors, capturing, fault, recovery
-from drills.engine.feasible import everything_tried
-from drills.engine.naming import key_of
+from drills.engine import actors, capturing, drill, fault, load, recovery
+from drills.engine.naming import flood_roles
+from drills.engine.touched import acting
 from drills.errors import InputError
 from drills.kube.lease import NAMESPACE
 from drills.kube.pods import IMAGE_VARIABLE, RESTRICTED_CONTAINER, restricted_pod
@@ -22,6 +22,7 @@ PLAYBOOK: Final = "playbook.yaml"
 FOLDER, RESULTS, SCRATCH = "/playbook", "/results", "/tmp"  # noqa: S108 - volumes of the pod's own
 BASELINE_SECONDS: Final = 1800.0  # at most until all alerts are at rest: a range, `for` and keep_firing_for
 NEVER: Final = "0 0 1 1 *"  # the schedule of a CronJob that is suspended: it must have one
+REPORT_SECONDS: Final = 30.0  # to end the probes, to judge, to write the reports
 START_SECONDS: Final = 600  # a run that could not begin by then waits for its next turn
 _PSS: Final = "pod-security.kubernetes.io"
 
@@ -146,24 +147,28 @@ def _container(settings: Settings) -> Obj:
 
 def deadline(playbook: Playbook) -> int:
     """Seconds after which the Job is ended: longer than any run that goes well, one drill after another."""
-    return math.ceil(sum(_longest(drill, playbook.guards.max_duration) for drill in playbook.drills))
+    return math.ceil(sum(_longest(one, playbook.guards.max_duration) for one in playbook.drills))
 
 
-def _longest(drill: Drill, limit: float) -> float:
-    within = max((alert.within for alert in drill.expect.alerts), default=0.0)
-    resolved = max((alert.resolves_within or 0.0 for alert in drill.expect.alerts), default=0.0)
-    beside = fault.LONGEST_BESIDE if isinstance(drill.injection, WireguardInjection) else 0.0
+def _longest(one: Drill, limit: float) -> float:
+    within = max((alert.within for alert in one.expect.alerts), default=0.0)
+    resolved = max((alert.resolves_within or 0.0 for alert in one.expect.alerts), default=0.0)
+    beside = fault.LONGEST_BESIDE if isinstance(one.injection, WireguardInjection) else 0.0
     return actors.READY_SECONDS + BASELINE_SECONDS + limit + within + resolved + beside
 
 
 def grace(playbook: Playbook) -> int:
-    """Seconds that a run may take to put everything back once it is told to end: the longest of its drills."""
-    return 30 + math.ceil(max(_undo_seconds(drill) for drill in playbook.drills))
+    """Seconds that a run may take once it is told to end: to put everything back (the longest of its drills, for they
+    run side by side), then to read what a moment gives of the proof, and to report.
+    """
+    return math.ceil(REPORT_SECONDS + max(_undo_seconds(one) for one in playbook.drills) + drill.PROOF_SECONDS)
 
 
-def _undo_seconds(drill: Drill) -> float:
-    pods = {key_of(one.source) for one in everything_tried(drill) if not isinstance(one, WireguardInjection)}
-    seconds = actors.GONE_SECONDS * len(pods) + sum(recovery.PAUSES)
-    if isinstance(drill.injection, WireguardInjection):  # its captures go together with the repair's last second
+def _undo_seconds(one: Drill) -> float:
+    """A drill's pods go one after another, and each may take its time."""
+    seconds = actors.GONE_SECONDS * len(acting(one)) + sum(recovery.PAUSES)
+    if isinstance(one.injection, FloodInjection):
+        seconds += load.CLOSE_SECONDS * len(flood_roles(one.injection))
+    if isinstance(one.injection, WireguardInjection):  # its captures go together with the repair's last second
         seconds += fault.RESTORED_SECONDS + recovery.GONE_SECONDS + 2 * capturing.GONE_SECONDS
     return seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -147,8 +148,11 @@ class Attack:
             self._write("attack", attack)
             self._write("control", control)
 
-    def gather(self) -> None:
-        """Flows at once, because ring buffers forget; the counter once Prometheus has scraped it after the attack."""
+    def gather(self, enough: threading.Event) -> None:
+        """Flows at once, because ring buffers forget; the counter once Prometheus has scraped it after the attack.
+
+        ``enough`` ends it: what was not read by then is missing, and proves nothing.
+        """
         seen = self._seen
         told = (OutcomeKind.DENIED, OutcomeKind.POSSIBLY_REACHED)
         denied = [one.attempt for one in seen.attack if one.outcome.kind in told]
@@ -156,13 +160,20 @@ class Attack:
             return
         clients = [(one.local_address, one.local_port) for one in denied]
         until = time.monotonic() + FLOWS_SECONDS
-        while self._read_flows(seen.attack_began - 1, clients) and time.monotonic() < until:
-            if self._interrupt.hurry.wait(TELL_SECONDS):
+        while self._read_flows(seen.attack_began - 1, clients, enough) and time.monotonic() < until:
+            if enough.wait(TELL_SECONDS):
                 break
-        self._count(len(denied))
-        if seen.flows is not None and seen.flows.count < len(clients):
-            self._read_flows(seen.attack_began - 1, clients)  # an agent that was behind has them now
+        self._count(len(denied), enough)
+        if seen.flows is not None and seen.flows.count < len(clients) and not enough.is_set():
+            self._read_flows(seen.attack_began - 1, clients, enough)  # an agent that was behind has them now
             self._note_lost()
+        self._journal.write(
+            "evidence",
+            drill=self.name,
+            denied=len(denied),
+            flows=None if seen.flows is None else seen.flows.count,
+            counted=seen.counter_after is not None,
+        )
 
     def glance(self) -> None:
         """Flows so far, kept before the ring buffer of a busy agent forgets them. WorldError if they cannot be read."""
@@ -171,14 +182,14 @@ class Attack:
         self._glances.append(self._target.cluster.hubble_flows(since - 1, self._proof.flow_filters))
         self._glanced = began
 
-    def _read_flows(self, since: float, clients: Sequence[evidence.Client]) -> bool:
+    def _read_flows(self, since: float, clients: Sequence[evidence.Client], enough: threading.Event) -> bool:
         """Whether flows are still missing."""
         try:
             senders = [
                 word for address in sorted({one for one, _ in clients if one}) for word in ("--from-ip", address)
             ]
             latest = self._target.cluster.hubble_flows(
-                max(since, self._glanced - 1), [*self._proof.flow_filters, *senders]
+                max(since, self._glanced - 1), [*self._proof.flow_filters, *senders], stop=enough
             )
             found = evidence.together([*self._glances, latest])
             restarted = self._agents != frozenset(self._target.cluster.agents())
@@ -188,7 +199,8 @@ class Attack:
         self._seen.flows = evidence.flow_evidence(found, clients, self._proof.shows, restarted=restarted)
         return self._seen.flows.count < len(clients)
 
-    def _count(self, denials: int) -> None:
+    def _count(self, denials: int, enough: threading.Event) -> None:
+        """A counter that was not awaited may be of before the attack: too low, it would seem to refute the denials."""
         seen = self._seen
         scrape = self._sources.prometheus.config().scrape_interval_ms / 1000
         until = time.time() + 2 * scrape + 1.0
@@ -196,8 +208,11 @@ class Attack:
             lambda: evidence.read(self._sources.prometheus, seen.counter),
             seen.counter_before,
             denials,
-            lambda: time.time() < until and not self._interrupt.hurry.wait(0.1),
+            lambda: time.time() < until and not enough.wait(0.1),
         )
+        before, after = seen.counter_before, seen.counter_after
+        if enough.is_set() and before is not None and after is not None and after.value - before.value < denials:
+            seen.counter_after = None
         self._note_lost()
 
     def _note_lost(self) -> None:

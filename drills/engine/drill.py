@@ -5,6 +5,7 @@ Whatever happens in between, what was made is removed, and what was seen is repo
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ from drills.errors import DrillsError
 from drills.inject.base import OutcomeKind
 from drills.playbook import Control, Drill, FloodInjection, Injection, Playbook, WireguardInjection
 
+PROOF_SECONDS = 5.0  # on the wall, for the proof of an attack that was stopped: whoever stops a pod does not wait
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -69,6 +72,7 @@ class DrillRun:
         self._alerts = Following(drill, target, self._sources, context.watch, interrupt, self._moved)
         self._attack = self._attack_by(drill.injection)
         self._deadline = float("inf")
+        self._proven = False  # whether what proves the attack's denials was read
 
     def _attack_by(self, injection: Injection) -> Attack | Fault | Flood:
         target, journal, interrupt = self._target, self._context.journal, self._context.interrupt
@@ -185,11 +189,30 @@ class DrillRun:
         return not self._stopped()
 
     def _inject(self) -> None:
+        """The attack, then at once what proves who denied it, which may take two scrapes; not before a stop's undo."""
+        stop = self._context.interrupt.stop
         try:
             self._attack.run(self._begin, self._tell, self._stopped)
         finally:
+            if not stop.is_set():
+                self.seen.policies_after = self._actors.policies()
+        if not stop.is_set():
+            self._attack.gather(stop)
+            self._proven = not stop.is_set()
+
+    def _gather_late(self) -> None:
+        """What can be read of the proof in a moment, now that all is undone."""
+        enough = threading.Event()
+        timer = threading.Timer(PROOF_SECONDS, enough.set)
+        timer.daemon = True
+        timer.start()
+        try:
             self.seen.policies_after = self._actors.policies()
-        self._attack.gather()
+            self._attack.gather(enough)
+        except DrillsError as error:
+            self._note(str(error))
+        finally:
+            timer.cancel()
 
     def _begin(self) -> None:
         limit = self._target.wall(self._context.playbook.guards.max_duration)
@@ -219,6 +242,8 @@ class DrillRun:
         problems, self.seen.recovery = self._attack.remove(), self._actors.remove()
         if self.seen.fault is not None:
             self.seen.recovery = faulted.recovery(self.seen.recovery, self.seen.fault, problems)
+        if self._context.interrupt.stop.is_set() and self.seen.attack_began is not None and not self._proven:
+            self._gather_late()
         ended = self.seen.attack_ended
         if ended is not None:
             self._alerts.await_quiet(ended)

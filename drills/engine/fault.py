@@ -5,6 +5,7 @@ Whatever happens in between, what was changed is put back, and what was seen is 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -120,8 +121,9 @@ class Fault:
             self._path.close()
             self._keep()
 
-    def gather(self) -> None:
+    def gather(self, enough: threading.Event) -> None:
         """Nothing is left to be read."""
+        del enough
 
     def remove(self) -> list[str]:
         """The captures' pods go; what went wrong."""

@@ -169,11 +169,11 @@ class Flood:
                 probe.close()
             self._keep(attackers, control)
 
-    def gather(self) -> None:
-        """What proves the denials, of each attack by itself."""
+    def gather(self, enough: threading.Event) -> None:
+        """What proves the denials, of each attack by itself, until it is ``enough``."""
         for one, attack in zip(self._state.under, self._attacks, strict=True):
             one.seen.policies, one.seen.policies_after = self._seen.policies, self._seen.policies_after
-            attack.gather()
+            attack.gather(enough)
         first = self._state.under[0].seen
         self._seen.counter_before, self._seen.counter_after = first.counter_before, first.counter_after
 

@@ -196,7 +196,7 @@ class Following:
 
         self._watch.wait(all_gone, until, self._interrupt.stop)
         margin = max(one.watched.timing.evaluation_of(one.watched.rule) for one in fired if one.watched) / 1000
-        self._interrupt.hurry.wait(SEEN_GONE * margin)  # so that the absence of samples is seen, too
+        self._interrupt.stop.wait(SEEN_GONE * margin)  # so that the absence of samples is seen, too
 
     def longest(self) -> float:
         """Wall seconds that all waits together may take at most."""

@@ -14,6 +14,7 @@ from drills.engine.result import Model
 from drills.kube.cilium import AGENTS
 from drills.kube.lease import LEASE, NAMESPACE
 from drills.playbook import Drill, ExistingPod, FloodInjection, Playbook, Source, WireguardInjection
+from drills.playbook.model import From
 
 RUN: Final = "RUN"
 GOES: Final = "deleted when the drill ends"
@@ -48,16 +49,20 @@ def objects(playbook: Playbook, drills: Sequence[Drill], nodes: Sequence[str] | 
 
 
 def _of_drill(playbook: Playbook, drill: Drill, nodes: Sequence[str] | None) -> Iterator[Touched]:
-    seen: set[str] = set()
+    for key, source in acting(drill).items():
+        yield from _of_actor(playbook, playbook.source_of(source), key, drill.name)
+    if isinstance(drill.injection, WireguardInjection):
+        yield from _of_fault(drill.injection, drill.name, nodes)
+
+
+def acting(drill: Drill) -> dict[str, From]:
+    """Who acts in a drill, by the key of its pod: every source once, and a flood's in every role."""
+    found: dict[str, From] = {}
     for tried in everything_tried(drill):
-        if isinstance(tried, WireguardInjection):
-            yield from _of_fault(tried, drill.name, nodes)
-            continue
-        roles = flood_roles(tried) if isinstance(tried, FloodInjection) else [""]
-        for key in [key_of(tried.source, role) for role in roles]:
-            if key not in seen:
-                yield from _of_actor(playbook, playbook.source_of(tried.source), key, drill.name)
-            seen.add(key)
+        if not isinstance(tried, WireguardInjection):
+            roles = flood_roles(tried) if isinstance(tried, FloodInjection) else [""]
+            found |= {key_of(tried.source, role): tried.source for role in roles}
+    return found
 
 
 def _of_actor(playbook: Playbook, source: Source | ExistingPod, key: str, drill: str) -> Iterator[Touched]:

@@ -42,7 +42,7 @@ def record_event(api: Api, event: Event) -> None:
         "lastTimestamp": now,
         "count": 1,
     }
-    api.call(f"record an Event in {event.namespace}", "POST", core("events", event.namespace), body=body)
+    api.create(f"record an Event in {event.namespace}", core("events", event.namespace), body)
 
 
 def write_config_map(api: Api, namespace: str, name: str, data: dict[str, str]) -> None:
@@ -55,8 +55,8 @@ def write_config_map(api: Api, namespace: str, name: str, data: dict[str, str]) 
     }
     doing = f"write ConfigMap {namespace}/{name}"
     try:
-        api.call(doing, "POST", core("configmaps", namespace), body=body)
+        api.create(doing, core("configmaps", namespace), body)
     except KubeError as error:
         if error.status != CONFLICT:
             raise
-        api.call(doing, "PUT", core("configmaps", namespace, name), body=body)
+        api.call(doing, "PUT", core("configmaps", namespace, name), body=body)  # whatever it is: safe to repeat

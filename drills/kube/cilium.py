@@ -200,6 +200,9 @@ class CiliumApi(ExecApi, PodApi):
         flows: dict[str, Flow] = {}  # by uuid: nobody is counted twice
         lost, failed, asked, overwritten = 0, {}, [], []
         for agent in self.agents():
+            if stop is not None and stop.is_set():
+                failed[agent.node] = "there was no time to ask it"
+                continue
             try:
                 for response in parse_all(self.agent_run(agent, command, seconds=seconds, stop=stop, repeatable=True)):
                     if response.flow is not None:
@@ -207,24 +210,24 @@ class CiliumApi(ExecApi, PodApi):
                     if response.lost_events is not None:
                         lost += response.lost_events.num_events_lost
                 asked.append(agent.node)
-                if self._overwritten(agent, since):
+                if self._overwritten(agent, since, stop):
                     overwritten.append(agent.node)
             except (WorldError, FlowError) as error:
                 failed[agent.node] = str(error)
         ordered = sorted(flows.values(), key=lambda flow: flow.time or datetime.fromtimestamp(0, UTC))
         return Flows(tuple(ordered), lost, tuple(asked), failed, tuple(overwritten))
 
-    def _overwritten(self, agent: Agent, since: float) -> bool:
+    def _overwritten(self, agent: Agent, since: float, stop: threading.Event | None) -> bool:
         """Whether an agent's ring buffer has run full and forgotten what it saw at a Unix time.
 
         ``hubble status`` says ``Current/Max Flows: 4,095/4,095 (100.00%)`` then (Cilium 1.19 hubble/cmd/status).
         """
-        found = re.search(
-            r"Max Flows: ([\d,]+)/([\d,]+)", " ".join(self.agent_run(agent, ["hubble", "status"], repeatable=True))
-        )
+        said = self.agent_run(agent, ["hubble", "status"], stop=stop, repeatable=True)
+        found = re.search(r"Max Flows: ([\d,]+)/([\d,]+)", " ".join(said))
         if found is None or int(found[1].replace(",", "")) < int(found[2].replace(",", "")):
             return False
-        first = parse_all(self.agent_run(agent, ["hubble", "observe", "-o", "jsonpb", "--first", "1"], repeatable=True))
+        command = ["hubble", "observe", "-o", "jsonpb", "--first", "1"]
+        first = parse_all(self.agent_run(agent, command, stop=stop, repeatable=True))
         oldest = next((each.flow.time for each in first if each.flow is not None), None)
         return oldest is None or oldest.timestamp() > since
 

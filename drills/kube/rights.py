@@ -16,6 +16,7 @@ from drills.kube.lease import LEASE, NAMESPACE
 
 CORE = ""
 RULES = ("monitoring.coreos.com", "prometheusrules")
+LOST = "whose creation was not answered"  # ends the reason of a right that is used only then
 _REVIEWS = ("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
 
 
@@ -114,6 +115,7 @@ def lease() -> Iterator[Right]:
 def undo_records() -> Iterator[Right]:
     """Of the Secrets in which every change has its undo."""
     yield from _core("secrets", "create list delete", NAMESPACE, "write down how to undo each change before it is made")
+    yield from _core("secrets", "get", NAMESPACE, f"look for a record {LOST}")
 
 
 def drill_pod(namespace: str) -> Iterator[Right]:

@@ -29,6 +29,8 @@ from drills.engine.target import Addresses, Target
 from drills.engine.verdict import EXIT_STATUS
 from drills.errors import DrillsError
 from drills.kube import Cluster
+from drills.kube.announce import Event, record_event, write_config_map
+from drills.kube.api import core
 from drills.kube.lease import LEASE
 from drills.kube.references import delete, read
 from drills.lab import client
@@ -319,6 +321,28 @@ def test_a_prometheus_that_is_gone_from_the_attack_on_is_inconclusive(world: Wor
     assert (done.status, lies(done), world.left()) == (3, [], []), done
     drill = done.drill("closed")
     assert [one.verdict for one in (*drill.alerts, *drill.quiet)] == ["not-judged", "not-judged"]
+
+
+def test_publications_whose_answers_are_lost_are_made_once(world: World) -> None:
+    """Created, looked for, found: not created again, which would be a conflict, and "not told"."""
+    cluster = world.target().cluster
+    world.proxy.begin(first(Fault.LOST))
+    record_event(cluster, Event("frontend", "DrillStarted", "Normal", "This is a drill: answers are lost."))
+    for text in ("one", "two"):
+        world.proxy.begin(first(Fault.LOST))
+        write_config_map(cluster, "drills", "drills-result-lost", {"verdict": text})
+    faults = len(world.proxy.faults)
+    world.proxy.begin()
+    told = [
+        one["message"]
+        for one in world.direct.call("list Events", "GET", core("events", "frontend"))["items"]
+        if "answers are lost" in one["message"]
+    ]
+    kept = world.direct.call("read it", "GET", core("configmaps", "drills", "drills-result-lost"))
+    world.direct.call("delete it", "DELETE", core("configmaps", "drills", "drills-result-lost"))
+    assert len(told) == 1
+    assert kept["data"] == {"verdict": "two"}
+    assert faults >= 2
 
 
 def test_without_alertmanager_a_notification_counts_and_without_its_deletion_a_pod_goes_with_its_owner(

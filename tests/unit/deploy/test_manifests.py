@@ -14,11 +14,15 @@ from drills.cilium import policy
 from drills.cilium.sanitize import sanitize
 from drills.deploy.manifests import Written, base, of_playbook, stream
 from drills.deploy.roles import rules
+from drills.deploy.runner import grace
 from drills.deploy.settings import Settings
+from drills.engine import actors
+from drills.engine import load as flood_load
+from drills.engine.drill import PROOF_SECONDS
 from drills.engine.rights import needed
 from drills.errors import InputError
 from drills.kube.rights import Right
-from drills.playbook import load
+from drills.playbook import FloodInjection, load
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = [ROOT / "playbooks" / f"{name}.yaml" for name in ("admin-path", "zero-trust")]
@@ -99,6 +103,20 @@ def test_one_run_at_a_time_that_ends_and_is_not_tried_again(written: list[Writte
     assert pod["restartPolicy"] == "Never"
     assert pod["terminationGracePeriodSeconds"] > 30
     assert "--recover" in pod["containers"][0]["args"]
+
+
+def test_the_grace_counts_every_pod_of_a_flood() -> None:
+    """Its master, its workers, the probe and the control's: they go one after another."""
+    flood = load(ROOT / "playbooks" / "flood.yaml")
+    (drill,) = flood.drills
+    assert isinstance(drill.injection, FloodInjection)
+    more = drill.model_copy(
+        update={"inject": drill.inject.model_copy(update={"flood": drill.injection.model_copy(update={"workers": 5})})}
+    )
+    wider = flood.model_copy(update={"spec": flood.spec.model_copy(update={"drills": (more,)})})
+    workers = 5 - drill.injection.workers
+    assert grace(flood) > actors.GONE_SECONDS * (1 + drill.injection.workers + 1) + PROOF_SECONDS
+    assert grace(wider) - grace(flood) == workers * (actors.GONE_SECONDS + flood_load.CLOSE_SECONDS)
 
 
 def test_without_a_schedule_it_runs_only_when_asked() -> None:
