@@ -61,10 +61,12 @@ class FlowEvidence(Model):
 
 
 class CaptureEvidence(Model):
-    """Captures on all nodes around a fault, each shown to see known packets before and after it."""
+    """Captures on all nodes around a fault, each shown to see known packets before and after it; *not-judged* where
+    none were made, because the playbook does not ask.
+    """
 
     kind: Literal["capture"] = "capture"
-    plaintext: Literal["none", "seen", "not-proven"]
+    plaintext: Literal["none", "seen", "not-proven", "not-judged"]
     packets: dict[str, int] = Field(default_factory=dict)  # of pods, in clear, by node
     reasons: list[str] = Field(default_factory=list)
 

@@ -51,7 +51,8 @@ def _of_drill(playbook: Playbook, drill: Drill, nodes: Sequence[str] | None) -> 
     seen: set[str] = set()
     for tried in everything_tried(drill):
         if isinstance(tried, WireguardInjection):
-            yield from _of_fault(tried, drill.name, nodes)
+            yield from _captures(drill, nodes)
+            yield from _of_fault(tried, drill.name)
             continue
         roles = flood_roles(tried) if isinstance(tried, FloodInjection) else [""]
         for key in [key_of(tried.source, role) for role in roles]:
@@ -68,9 +69,13 @@ def _of_actor(playbook: Playbook, source: Source | ExistingPod, key: str, drill:
         yield from _pod(source.namespace, drill_pod(key, RUN, drill, playbook), drill)
 
 
-def _of_fault(fault: WireguardInjection, drill: str, nodes: Sequence[str] | None) -> Iterator[Touched]:
-    for node in ["NODE (on every node)"] if nodes is None else nodes:
-        yield from _pod(NAMESPACE, capture_pod(node, RUN), drill)
+def _captures(drill: Drill, nodes: Sequence[str] | None) -> Iterator[Touched]:
+    if drill.captures:
+        for node in ["NODE (on every node)"] if nodes is None else nodes:
+            yield from _pod(NAMESPACE, capture_pod(node, RUN), drill.name)
+
+
+def _of_fault(fault: WireguardInjection, drill: str) -> Iterator[Touched]:
     agent, restarted = f"the agent of {fault.node}", "its DaemonSet starts another"
     match fault.fault:
         case "key-replaced" | "key-removed":
