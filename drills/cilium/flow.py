@@ -239,6 +239,14 @@ class FlowPolicy(_Message):
     revision: Uint64 = 0
     kind: str = ""
 
+    @property
+    def title(self) -> str:
+        """``namespace/name``; a clusterwide one has no namespace."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+NO_REASON: Final = "DROP_REASON_UNKNOWN"  # the zero value: of all that is no drop of the datapath's
+
 
 class Flow(_Message):
     """One flow. ``source`` is who sent the packet that was seen, so it is the server in a reply."""
@@ -261,7 +269,7 @@ class Flow(_Message):
     traffic_direction: Annotated[TrafficDirection, _known(TrafficDirection)] = TrafficDirection.UNKNOWN
     policy_match_type: int = 0
     trace_observation_point: str = "UNKNOWN_POINT"
-    drop_reason_desc: str = "DROP_REASON_UNKNOWN"
+    drop_reason_desc: str = NO_REASON
     is_reply: bool | None = None
     egress_allowed_by: tuple[FlowPolicy, ...] = ()
     ingress_allowed_by: tuple[FlowPolicy, ...] = ()
@@ -275,6 +283,19 @@ class Flow(_Message):
         """Which event of the agent it was made of."""
         number = self.event_type.type if self.event_type else 0
         return EventType(number) if number in set(EventType) else EventType.UNKNOWN
+
+    @property
+    def denied_by(self) -> tuple[FlowPolicy, ...]:
+        """The policies whose deny rule it was. Only a policy verdict names them, and only where a rule matched."""
+        return (*self.ingress_denied_by, *self.egress_denied_by)
+
+    @property
+    def default_denied(self) -> bool:
+        """Whether it says that no rule allowed it: a verdict that matched none. Cilium cannot name a policy then
+        (Cilium 1.19 pkg/policy/correlation/correlation.go).
+        """
+        told = self.event is EventType.POLICY_VERDICT and self.drop_reason_desc == DropReason.POLICY_DENIED.name
+        return told and self.verdict is Verdict.DROPPED and self.policy_match_type == 0 and not self.denied_by
 
     @property
     def denied(self) -> bool:

@@ -29,7 +29,7 @@ _PSS: Final = "pod-security.kubernetes.io"
 
 def namespaces(playbooks: Iterable[Playbook], settings: Settings) -> list[Obj]:
     """That of the runner, and that of the Lease and the undo records, where capture pods live too."""
-    captured = any(isinstance(drill.injection, WireguardInjection) for one in playbooks for drill in one.drills)
+    captured = any(drill.captures for one in playbooks for drill in one.drills)
     return [
         _namespace(name, privileged=captured and name == NAMESPACE)
         for name in dict.fromkeys((NAMESPACE, settings.namespace))
@@ -40,8 +40,8 @@ def _namespace(name: str, *, privileged: bool) -> Obj:
     level = "privileged" if privileged else "restricted"
     modes = {f"{_PSS}/enforce": level, f"{_PSS}/warn": "restricted", f"{_PSS}/audit": "restricted"}
     why = (
-        "A wireguard drill proves by captures that nothing leaves a node in clear: its capture pods need the host's "
-        "network and NET_RAW, which no other Pod Security level admits. Everything else here is restricted."
+        "The playbook allows captures (guards.allow), which prove that nothing leaves a node in clear: their pods need "
+        "the host's network and NET_RAW, which no other Pod Security level admits. Everything else here is restricted."
     )
     return obj("v1", "Namespace", name, None, {**PART_OF, **modes}, why=why if privileged else None)
 
@@ -170,5 +170,6 @@ def _undo_seconds(one: Drill) -> float:
     if isinstance(one.injection, FloodInjection):
         seconds += load.CLOSE_SECONDS * len(flood_roles(one.injection))
     if isinstance(one.injection, WireguardInjection):  # its captures go together with the repair's last second
-        seconds += fault.RESTORED_SECONDS + recovery.GONE_SECONDS + 2 * capturing.GONE_SECONDS
+        seconds += fault.RESTORED_SECONDS + recovery.GONE_SECONDS
+        seconds += 2 * capturing.GONE_SECONDS if one.captures else 0.0
     return seconds

@@ -6,6 +6,7 @@ ready, its identity number that of the workload it stands for, and every policy 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -70,7 +71,11 @@ class Actors:
         self._meant: dict[str, Source | ExistingPod] = {}
 
     def bring(self, drill: str, parts: Iterable[Part], lifetime: float) -> None:
-        """Create what is needed and wait until it runs; ``lifetime``: wall seconds that a pod may live at most."""
+        """Create what is needed and wait until it runs; ``lifetime``: wall seconds that a pod may live at most.
+
+        Pods of one source in several roles are spread over the nodes, in turn.
+        """
+        places = self._places()
         for given, role in parts:
             key, source = _key(given, role), self._playbook.source_of(given)
             if key in self._actors:
@@ -81,7 +86,7 @@ class Actors:
             if isinstance(source, ExistingPod):
                 self._actors[key] = Actor(key, source.namespace, source.name, None)
             else:
-                self._create(drill, key, source, lifetime)
+                self._create(drill, key, source, lifetime, prefers=next(places, None) if role else None)
         until = time.monotonic() + READY_SECONDS
         for actor in self._actors.values():
             self._wait_running(actor, until)
@@ -194,7 +199,11 @@ class Actors:
             return Recovery(verdict="self-healed", seconds=seconds, reason=reason)
         return Recovery(verdict="restored", seconds=seconds)
 
-    def _create(self, drill: str, key: str, source: Source, lifetime: float) -> None:
+    def _places(self) -> Iterator[str]:
+        """The nodes in turn; read when the first is asked for."""
+        yield from itertools.cycle(self._target.cluster.open_nodes())
+
+    def _create(self, drill: str, key: str, source: Source, lifetime: float, *, prefers: str | None) -> None:
         spec = DrillPodSpec(
             run=self._run,
             drill=drill,
@@ -203,6 +212,7 @@ class Actors:
             labels=source.labels,
             service_account=source.service_account,
             node=source.node,
+            prefers=prefers,
             lifetime=lifetime,
         )
         number = self._journal.change(

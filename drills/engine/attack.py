@@ -196,7 +196,7 @@ class Attack:
         except WorldError as error:
             self._journal.write("note", drill=self.name, text=f"Hubble's flows could not be read: {error}")
             return False
-        self._seen.flows = evidence.flow_evidence(found, clients, self._proof.shows, restarted=restarted)
+        self._seen.flows = evidence.flow_evidence(found, clients, self._proof, restarted=restarted)
         return self._seen.flows.count < len(clients)
 
     def _count(self, denials: int, enough: threading.Event) -> None:

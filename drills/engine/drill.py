@@ -79,10 +79,11 @@ class DrillRun:
         name, control = self.drill.name, self.control
         if isinstance(injection, WireguardInjection):
             record = (self.seen, journal, self._context.run)
-            return Fault(name, injection, control, (target, self._actors, interrupt), record)
+            world = (target, self._actors, interrupt)
+            return Fault(name, injection, control, world, record, captures=self.drill.captures)
         if isinstance(injection, FloodInjection):
-            world = (target, self._sources, self._actors, self._context.playbook)
-            return Flood(self.drill, injection, control, world, (self.seen, journal), interrupt)
+            around = (target, self._sources, self._actors, self._context.playbook)
+            return Flood(self.drill, injection, control, around, (self.seen, journal), interrupt)
         tried = (injection, control, self.drill.expect.denied or ())
         return Attack(name, tried, (target, self._sources, self._actors), (self.seen, journal), interrupt)
 

@@ -7,15 +7,16 @@ low proves nothing.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from alerts.prometheus import Prometheus
-from drills.cilium.flow import Flow
+from drills.cilium.flow import NO_REASON, Flow
 from drills.engine.result import CounterEvidence, FlowEvidence
 from drills.engine.verdict import Proof
 from drills.errors import WorldError
+from drills.inject.proof import ProofSpec
 from drills.kube import Flows
 
 LOST = 'sum({__name__=~"hubble_lost_events_total|cilium_bpf_ratelimit_dropped_total"})'
@@ -79,27 +80,61 @@ def together(parts: Sequence[Flows]) -> Flows:
     )
 
 
-def flow_evidence(
-    found: Flows, denied: Iterable[Client], shows: Callable[[Flow], bool], *, restarted: bool = False
-) -> FlowEvidence:
+def flow_evidence(found: Flows, denied: Iterable[Client], proof: ProofSpec, *, restarted: bool = False) -> FlowEvidence:
     """The denied attempts that Hubble shows as denied: matched by the address and port that each attempt came from.
 
     One attempt counts once, however many packets of it were dropped and by however many nodes it was told.
-    ``shows``: whether a flow is such a denial. ``restarted``: an agent did, and forgot what it had seen.
+    ``restarted``: an agent did, and forgot what it had seen.
     """
     attempts = list(denied)
     clients = set(attempts)
     seen: dict[Client, str] = {}
+    told = _Told()
     events = 0
     for flow in found.flows:
-        if shows(flow):
-            ours = {client: other for client, other in _ends(flow) if client in clients}
+        if not (proof.shows(flow) or proof.explains(flow)):
+            continue
+        ours = {client: other for client, other in _ends(flow) if client in clients}
+        told.hear(flow, ours)
+        if proof.shows(flow):
             events += bool(ours)
             seen |= ours
-    shown = [seen[client] for client in attempts if client in seen]  # two attempts may have had the same port
-    backends = dict(sorted(Counter(shown).items()))
-    partial = found.partial or restarted
-    return FlowEvidence(count=len(shown), lost=found.lost, events=events, backends=backends, partial=partial)
+    shown = [client for client in attempts if client in seen]  # two attempts may have had the same port
+    return FlowEvidence(
+        count=len(shown),
+        lost=found.lost,
+        events=events,
+        backends=_counted(seen[client] for client in shown),
+        verdicts=_counted(word for client in shown for word in told.verdicts[client]),
+        reasons=_counted(word for client in shown for word in told.reasons[client]),
+        policies=sorted({title for client in shown for title in told.policies[client]}),
+        default_deny=sum(client in told.unmatched for client in shown),
+        partial=found.partial or restarted,
+    )
+
+
+class _Told:
+    """What flows say of each attempt beside that it was denied."""
+
+    def __init__(self) -> None:
+        self.verdicts: defaultdict[Client, set[str]] = defaultdict(set)
+        self.reasons: defaultdict[Client, set[str]] = defaultdict(set)
+        self.policies: defaultdict[Client, set[str]] = defaultdict(set)
+        self.unmatched: set[Client] = set()
+
+    def hear(self, flow: Flow, clients: Iterable[Client]) -> None:
+        """A flow of some attempts."""
+        for client in clients:
+            self.verdicts[client].add(flow.verdict)
+            if flow.drop_reason_desc != NO_REASON:
+                self.reasons[client].add(flow.drop_reason_desc)
+            self.policies[client].update(policy.title for policy in flow.denied_by)
+            if flow.default_denied:
+                self.unmatched.add(client)
+
+
+def _counted(words: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(words).items()))
 
 
 def _ends(flow: Flow) -> Iterator[tuple[Client, str]]:

@@ -1,4 +1,5 @@
-"""A fault in a node's WireGuard from beginning to end: captures, the path, each change with its undo, and the repair.
+"""A fault in a node's WireGuard from beginning to end: captures where plaintext is looked for, the path, each change
+with its undo, and the repair.
 
 Whatever happens in between, what was changed is put back, and what was seen is kept for `faulted`.
 """
@@ -48,8 +49,10 @@ class Fault:
         control: Control,
         world: tuple[Target, Actors, Interrupt],
         record: tuple[Seen, Journal, str],
+        *,
+        captures: bool,
     ) -> None:
-        """``record``: where findings go, the journal, and the run's name."""
+        """``record``: where findings go, the journal, and the run's name. ``captures``: plaintext is looked for."""
         self.name = name
         self._injection, self._control = injection, control
         self._target, actors, self._interrupt = world
@@ -57,7 +60,7 @@ class Fault:
         self._fault = self._seen.fault = FaultSeen()
         self._wireguard = WireGuard(self._target.cluster)
         self._path = Path(name, control, injection.node, self._target, actors)
-        self._captures = Captures(self._target, self._journal, self._run, self._interrupt)
+        self._captures = Captures(self._target, self._journal, self._run, self._interrupt) if captures else None
         self._numbers: list[int] = []  # of the changes, in the journal
         self._tell: Tell = lambda *_: None
 
@@ -86,8 +89,9 @@ class Fault:
         return []
 
     def prepare(self, lifetime: float) -> None:
-        """Its captures' pods. ``lifetime``: wall seconds that they may live at most."""
-        self._captures.bring(self.name, self._wireguard.nodes(), lifetime)
+        """Its captures' pods, if any. ``lifetime``: wall seconds that they may live at most."""
+        if self._captures is not None:
+            self._captures.bring(self.name, self._wireguard.nodes(), lifetime)
 
     def warm_up(self) -> bool:
         """Whether the path is open at all."""
@@ -109,7 +113,8 @@ class Fault:
         self._journal.write("picture", drill=self.name, keys={node: keys.published for node, keys in before.items()})
         self._path.start(self.seconds + LONGEST_BESIDE)
         try:
-            self._captures.start(nodes)
+            if self._captures is not None:
+                self._captures.start(nodes)
             if not self._open_before(stopped):
                 return
             begin()
@@ -127,7 +132,7 @@ class Fault:
 
     def remove(self) -> list[str]:
         """The captures' pods go; what went wrong."""
-        return self._captures.remove()
+        return [] if self._captures is None else self._captures.remove()
 
     # --- before -------------------------------------------------------------------------------------------------------
 
@@ -232,9 +237,10 @@ class Fault:
                 self._journal.undone(number)
         self._await_restored(plan, before, self._handshakes_since(since), since)
         self._fault.repair_seconds = round(self._target.playbook(time.time() - since), 1)
+        if self._captures is None:
+            return
         began = self._seen.attack_began or since
-        self._fault.plaintext = self._captures.judge(began, time.time())
-        found = self._fault.plaintext
+        found = self._fault.plaintext = self._captures.judge(began, time.time())
         self._journal.write(
             "plaintext", drill=self.name, verdict=found.verdict, packets=found.packets, reasons=found.reasons
         )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from drills.engine.faulting import FaultFacts, PathAttempt, judge_fault, passed
 from drills.engine.result import CaptureEvidence, Control, Enforcement, Recovery, RecoveryVerdict
 from drills.engine.seen import FaultSeen, Seen
+from drills.inject.plaintext import Plaintext
 from drills.playbook import Drill as Spec
 
+NOT_ASKED = "the playbook does not expect `plaintext: none`, so no captures were made"
 WORST: tuple[RecoveryVerdict, ...] = ("not-restored", "not-verified", "self-healed", "restored")
 
 
@@ -17,13 +20,12 @@ def enforcement(spec: Spec, seen: Seen, fault: FaultSeen, beside: Control) -> En
     began = fault.effective_at or 0.0
     lasted = 0.0 if fault.effective_at is None or fault.undo_began is None else fault.undo_began - fault.effective_at
     attempts = [PathAttempt(one.attempt.at - began, passed(one.attempt, one.outcome.kind)) for one in fault.during]
-    asked = spec.expect.plaintext is not None
     facts = FaultFacts(
         control=beside.verdict,
         effect=fault.effect,
         expected=spec.expect.path,
         attempts=attempts,
-        plaintext=fault.plaintext if asked else None,
+        plaintext=fault.plaintext,
         lacking=fault.lacking,
         lasted=lasted,
         lack=seen.lack,
@@ -38,14 +40,15 @@ def enforcement(spec: Spec, seen: Seen, fault: FaultSeen, beside: Control) -> En
         denied=sum(one.passed is False for one in attempts),
         leaked=sum(one.passed is True for one in attempts) if closed and found.verdict == "breached" else 0,
         outcomes=dict(sorted(Counter(one.outcome.name for one in fault.during).items())),
-        evidence=[] if fault.plaintext is None else [_evidence(fault)],
+        evidence=list(_evidence(spec, fault.plaintext)),
     )
 
 
-def _evidence(fault: FaultSeen) -> CaptureEvidence:
-    assert fault.plaintext is not None
-    found = fault.plaintext
-    return CaptureEvidence(plaintext=found.verdict.value, packets=dict(found.packets), reasons=list(found.reasons))
+def _evidence(spec: Spec, found: Plaintext | None) -> Iterator[CaptureEvidence]:
+    if not spec.captures:
+        yield CaptureEvidence(plaintext="not-judged", reasons=[NOT_ASKED])
+    elif found is not None:
+        yield CaptureEvidence(plaintext=found.verdict.value, packets=dict(found.packets), reasons=list(found.reasons))
 
 
 def recovery(pods: Recovery, fault: FaultSeen, problems: list[str]) -> Recovery:

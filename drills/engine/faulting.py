@@ -21,6 +21,8 @@ SETTLE_SECONDS: Final = 10.0  # two of WireGuard's tries for a handshake: a path
 MOMENTS: Final = 3  # attempts in a row that show in which state the path is
 OPEN: Final = 0.95  # of the attempts of an open path succeed
 
+NOT_LOOKED: Final = "whether anything left in clear was not looked at"
+
 Expectation = Literal["closed", "open"]
 
 
@@ -84,7 +86,8 @@ def judge_fault(facts: FaultFacts) -> Judgement:  # noqa: PLR0911 - a list of ru
     if facts.lacking:
         return Judgement("inconclusive", f"not everything was as before afterwards: {'; '.join(facts.lacking)}")
     clear = "no packet of a pod left in clear" if plaintext is not None else "the fault took effect"
-    return Judgement("held", clear if path is None else f"{clear}, and {path.reason}")
+    found = clear if path is None else f"{clear}, and {path.reason}"
+    return Judgement("held", found if plaintext is not None else f"{found}; {NOT_LOOKED}")
 
 
 def judge_path(facts: FaultFacts) -> Judgement | None:

@@ -57,14 +57,20 @@ class FlowEvidence(Model):
     lost: int
     events: int = 0  # flows of these attempts: more than one each where packets were sent again
     backends: dict[str, int] = Field(default_factory=dict)  # by pod, or by address outside of the cluster
+    verdicts: dict[str, int] = Field(default_factory=dict)  # Hubble's, of the attempts in `count`
+    reasons: dict[str, int] = Field(default_factory=dict)  # why they were dropped; a proxy's denial has none
+    policies: list[str] = Field(default_factory=list)  # whose deny rule it was, as the flows name them
+    default_deny: int = 0  # attempts that no rule allowed, as their flows say: no policy can be named
     partial: bool = False
 
 
 class CaptureEvidence(Model):
-    """Captures on all nodes around a fault, each shown to see known packets before and after it."""
+    """Captures on all nodes around a fault, each shown to see known packets before and after it; *not-judged* where
+    none were made, because the playbook does not ask.
+    """
 
     kind: Literal["capture"] = "capture"
-    plaintext: Literal["none", "seen", "not-proven"]
+    plaintext: Literal["none", "seen", "not-proven", "not-judged"]
     packets: dict[str, int] = Field(default_factory=dict)  # of pods, in clear, by node
     reasons: list[str] = Field(default_factory=list)
 

@@ -52,7 +52,7 @@ def _of_any_run() -> Iterator[Right]:
 def _of_drill(playbook: Playbook, drill: Drill) -> Iterator[Right]:
     for tried in everything_tried(drill):
         if isinstance(tried, WireguardInjection):
-            yield from _of_fault(tried)
+            yield from _of_fault(tried, captures=drill.captures)
         else:
             yield from _of_source(playbook, tried.source)
             yield from _of_target(tried, attacked=tried is not drill.control)
@@ -97,9 +97,10 @@ def _of_target(tried: Tried, *, attacked: bool) -> Iterator[Right]:
         yield from needs.secret_value(namespace, name)
 
 
-def _of_fault(fault: WireguardInjection) -> Iterator[Right]:
+def _of_fault(fault: WireguardInjection, *, captures: bool) -> Iterator[Right]:
     yield from needs.cilium_nodes()
-    yield from needs.capture_pods()
+    if captures:
+        yield from needs.capture_pods()
     match fault.fault:
         case "key-replaced" | "key-removed":
             yield from needs.cilium_node_key(fault.node)

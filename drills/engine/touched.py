@@ -52,7 +52,8 @@ def _of_drill(playbook: Playbook, drill: Drill, nodes: Sequence[str] | None) -> 
     for key, source in acting(drill).items():
         yield from _of_actor(playbook, playbook.source_of(source), key, drill.name)
     if isinstance(drill.injection, WireguardInjection):
-        yield from _of_fault(drill.injection, drill.name, nodes)
+        yield from _captures(drill, nodes)
+        yield from _of_fault(drill.injection, drill.name)
 
 
 def acting(drill: Drill) -> dict[str, From]:
@@ -73,9 +74,13 @@ def _of_actor(playbook: Playbook, source: Source | ExistingPod, key: str, drill:
         yield from _pod(source.namespace, drill_pod(key, RUN, drill, playbook), drill)
 
 
-def _of_fault(fault: WireguardInjection, drill: str, nodes: Sequence[str] | None) -> Iterator[Touched]:
-    for node in ["NODE (on every node)"] if nodes is None else nodes:
-        yield from _pod(NAMESPACE, capture_pod(node, RUN), drill)
+def _captures(drill: Drill, nodes: Sequence[str] | None) -> Iterator[Touched]:
+    if drill.captures:
+        for node in ["NODE (on every node)"] if nodes is None else nodes:
+            yield from _pod(NAMESPACE, capture_pod(node, RUN), drill.name)
+
+
+def _of_fault(fault: WireguardInjection, drill: str) -> Iterator[Touched]:
     agent, restarted = f"the agent of {fault.node}", "its DaemonSet starts another"
     match fault.fault:
         case "key-replaced" | "key-removed":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from drills.engine.result import Alert, Drill
+from drills.engine.result import Alert, CaptureEvidence, Drill
 
 
 def of(drill: Drill) -> list[str]:
@@ -15,6 +15,9 @@ def of(drill: Drill) -> list[str]:
 def _parts(drill: Drill) -> Iterator[str]:
     if drill.enforcement.verdict == "inconclusive":
         yield f"enforcement: {drill.enforcement.reason or 'no reason was noted'}"
+    for one in drill.enforcement.evidence:
+        if isinstance(one, CaptureEvidence) and one.plaintext == "not-judged":
+            yield f"plaintext: {'; '.join(one.reasons)}"
     for alert in drill.alerts:
         yield from _of_alert(alert)
     yield from (f"quietness of {one.name}: {one.reason}" for one in drill.quiet if one.verdict == "not-judged")

@@ -58,9 +58,11 @@ class ProofSpec:
 
     @property
     def flow_filters(self) -> tuple[str, ...]:
-        """Arguments of ``hubble observe``: of one denied packet, the drop and not the verdict as well."""
+        """Arguments of ``hubble observe``: a denied packet's drop, which is counted, and its verdict, which names the
+        policy.
+        """
         types = ["l7"] if set(self.makers) - {Maker.PACKETS} else []
-        types += ["drop"] if Maker.PACKETS in self.makers else []
+        types += ["drop", "policy-verdict"] if Maker.PACKETS in self.makers else []
         return ("--verdict", "DROPPED", *(word for each in types for word in ("-t", each)))
 
     def shows(self, flow: Flow) -> bool:
@@ -69,6 +71,10 @@ class ProofSpec:
         if maker is Maker.DNS and self.query and flow.l7 is not None and flow.l7.dns is not None:
             return maker in self.makers and _absolute(flow.l7.dns.query) == _absolute(self.query)
         return maker in self.makers
+
+    def explains(self, flow: Flow) -> bool:
+        """Whether a flow says by which policy such a denial came, or that no rule allowed it."""
+        return Maker.PACKETS in self.makers and flow.denied and flow.event is EventType.POLICY_VERDICT
 
 
 def maker_of(flow: Flow) -> Maker | None:

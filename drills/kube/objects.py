@@ -111,6 +111,11 @@ class ObjectApi(Api):
         wanted = [info for name, info in infos.items() if not nodes or name in nodes]
         return ", ".join(sorted({str(info["kernelVersion"]) for info in wanted if info.get("kernelVersion")}))
 
+    def open_nodes(self) -> list[str]:
+        """The nodes that take any pod: neither cordoned nor tainted; in the order of their names."""
+        items = self.call("list nodes", "GET", core("nodes"))["items"]
+        return sorted(str(each["metadata"]["name"]) for each in items if _is_open(each.get("spec") or {}))
+
     def uid(self) -> str:
         """What tells this cluster from any other: the uid of its namespace kube-system."""
         return str(
@@ -166,3 +171,8 @@ def _backends(endpoints: Obj) -> tuple[Backend, ...]:
         for subset in endpoints.get("subsets") or []
         for address in subset.get("addresses") or []
     )
+
+
+def _is_open(spec: Obj) -> bool:
+    closing = ("NoSchedule", "NoExecute")
+    return not spec.get("unschedulable") and all(one["effect"] not in closing for one in spec.get("taints") or ())

@@ -52,7 +52,9 @@ def restricted_pod() -> Obj:
 
 @dataclass(frozen=True, slots=True)
 class DrillPodSpec:
-    """What a drill pod is to be. ``lifetime``: wall seconds after which the cluster itself ends it."""
+    """What a drill pod is to be. ``lifetime``: wall seconds after which the cluster itself ends it. ``node``: where it
+    must run; ``prefers``: where the scheduler should put it, if there is room.
+    """
 
     run: str
     drill: str
@@ -62,6 +64,7 @@ class DrillPodSpec:
     lifetime: float
     service_account: str | None = None
     node: str | None = None
+    prefers: str | None = None
     image: str = field(default_factory=own_image)
     pull_policy: str = "IfNotPresent"
     command: Sequence[str] = ("sleep", "infinity")
@@ -105,6 +108,8 @@ def pod_manifest(spec: DrillPodSpec, owner_uid: str = "") -> Obj:
         pod["serviceAccountName"] = spec.service_account
     if spec.node is not None:
         pod["nodeName"] = spec.node
+    elif spec.prefers is not None:
+        pod["affinity"] = {"nodeAffinity": _preference(spec.prefers)}
     metadata = {
         "name": spec.name,
         "namespace": spec.namespace,
@@ -113,6 +118,14 @@ def pod_manifest(spec: DrillPodSpec, owner_uid: str = "") -> Obj:
         "ownerReferences": [owner],
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod}
+
+
+def _preference(node: str) -> Obj:
+    """By name: to keep pods apart by their labels, they would need one that changes their identity."""
+    field_of = {"key": "metadata.name", "operator": "In", "values": [node]}
+    return {
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": {"matchFields": [field_of]}}]
+    }
 
 
 def _container(spec: DrillPodSpec) -> Obj:

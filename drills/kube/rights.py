@@ -157,8 +157,9 @@ def target_pods(namespace: str) -> Iterator[Right]:
 
 
 def nodes() -> Iterator[Right]:
-    """Of the nodes, for the report."""
-    yield from _core("nodes", "list", None, "name the nodes' kernels in the report")
+    """Of the nodes, for the report, and to spread a flood's pods over them."""
+    reason = "name the nodes' kernels in the report, and spread a flood's pods over the nodes"
+    yield from _core("nodes", "list", None, reason)
 
 
 def services(namespace: str) -> Iterator[Right]:

@@ -17,6 +17,7 @@ from drills.playbook.model import (
     HttpInjection,
     Injection,
     Paced,
+    Permission,
     Playbook,
     Source,
     WireguardInjection,
@@ -57,6 +58,7 @@ def _of_drill(playbook: Playbook, drill: Drill, path: KeyPath) -> Iterator[Compl
         yield from _of_flood(drill.injection, (*path, "inject", "flood"))
     if isinstance(drill.injection, WireguardInjection):
         yield from _of_wireguard(playbook, drill.injection, (*path, "inject", "wireguard"))
+        yield from _of_captures(playbook, drill, path)
     yield from _of_rates(playbook, drill, path)
     yield from _of_denials(drill, path)
     yield from _of_expectations(drill, path)
@@ -124,6 +126,21 @@ def _of_wireguard(playbook: Playbook, injection: WireguardInjection, path: KeyPa
         )
     if injection.fault != "secret-deleted" and injection.secret is not None:
         yield Complaint((*path, "secret"), f"the fault {injection.fault} has nothing to do with a Secret")
+    if injection.fault == "secret-deleted":
+        what = "secret-deleted reaches every node that uses the Secret"
+        yield from _unless_allowed(playbook, "cluster-wide", what, (*path, "fault"))
+
+
+def _of_captures(playbook: Playbook, drill: Drill, path: KeyPath) -> Iterator[Complaint]:
+    if drill.captures:
+        what = f"plaintext: {drill.expect.plaintext} is proven by privileged pods on every node"
+        yield from _unless_allowed(playbook, "capture", what, (*path, "expect", "plaintext"))
+
+
+def _unless_allowed(playbook: Playbook, word: Permission, what: str, path: KeyPath) -> Iterator[Complaint]:
+    if word not in playbook.guards.allow:
+        allow = ", ".join((*playbook.guards.allow, word))
+        yield Complaint(path, f"{what}, which the playbook must allow: write allow: [{allow}] under spec.guards")
 
 
 def _of_flood(injection: FloodInjection, path: KeyPath) -> Iterator[Complaint]:

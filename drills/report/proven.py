@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from drills.engine.result import Alert, Drill, Enforcement, Quiet
+from drills.engine.result import Alert, CaptureEvidence, Drill, Enforcement, Quiet
 from drills.report.text import counts, plain, seconds, sentence
 
 Tone = Literal["good", "bad", "doubt", "stop", "info"]
@@ -37,12 +37,10 @@ def statements(drill: Drill) -> Iterator[Statement]:
 def of_enforcement(drill: Drill) -> Statement:
     """Whether the policy held."""
     enforcement, control = drill.enforcement, drill.control
-    if any(one.kind == "capture" for one in enforcement.evidence):
-        if enforcement.verdict == "inconclusive":
-            return Statement("doubt", f"Nothing is proven about the encryption: {sentence(enforcement.reason)}.")
-        held = enforcement.verdict == "held"
-        text = "The encryption held" if held else "The encryption did not hold"
-        return Statement("good" if held else "bad", f"{text}: {sentence(enforcement.reason)}.")
+    captured = [one for one in enforcement.evidence if isinstance(one, CaptureEvidence)]
+    if captured:
+        looked = all(one.plaintext != "not-judged" for one in captured)
+        return _of_fault(enforcement, "encryption" if looked else "path between the nodes")
     if enforcement.verdict == "held":
         return Statement(
             "good",
@@ -58,6 +56,20 @@ def of_enforcement(drill: Drill) -> Statement:
     if enforcement.verdict == "breached":
         return Statement("bad", f"The policy did not hold: {sentence(enforcement.reason)}.")
     return Statement("doubt", f"Nothing is proven about the policy: {sentence(enforcement.reason)}.")
+
+
+def _of_fault(enforcement: Enforcement, what: str) -> Statement:
+    """The encryption is spoken of only where plaintext was looked for."""
+    reason = sentence(enforcement.reason)
+    match enforcement.verdict:
+        case "inconclusive":
+            return Statement("doubt", f"Nothing is proven about the {what}: {reason}.")
+        case "held":
+            fine = "held" if what == "encryption" else "was as expected"
+            return Statement("good", f"The {what} {fine}: {reason}.")
+    return Statement(
+        "bad", f"The {what} {'did not hold' if what == 'encryption' else 'was not as expected'}: {reason}."
+    )
 
 
 def _under(drill: Drill) -> str:

@@ -171,8 +171,25 @@ def _evidence(evidence: CounterEvidence | FlowEvidence | CaptureEvidence) -> str
         text = f"counter {evidence.before:g} -> {evidence.after:g}: {plain(evidence.query)}"
     else:
         backends = f" ({counts(evidence.backends)})" if evidence.backends else ""
-        text = f"flows {evidence.count}, lost {evidence.lost}{backends}"
+        text = "; ".join([f"flows {evidence.count}, lost {evidence.lost}{backends}", *_denials(evidence)])
     return text + ("; partial: events were lost or an agent restarted" if evidence.partial else "")
+
+
+def _denials(evidence: FlowEvidence) -> Iterator[str]:
+    """What the flows say of who denied: ``DROPPED, POLICY_DENIED; no rule allowed them (default deny)``."""
+    if words := [_of_all(one, evidence.count) for one in (evidence.verdicts, evidence.reasons) if one]:
+        yield ", ".join(words)
+    if evidence.policies:
+        yield f"denied by {', '.join(map(plain, evidence.policies))}"
+    if evidence.default_deny:
+        them = "them" if evidence.default_deny == evidence.count else f"{evidence.default_deny} of them"
+        yield f"no rule allowed {them} (default deny)"
+
+
+def _of_all(numbers: dict[str, int], every: int) -> str:
+    """The one word that holds for all, or each with its number."""
+    (word, number), *others = numbers.items()
+    return plain(word) if number == every and not others else counts(numbers)
 
 
 def _alert(alert: Alert) -> Iterator[Row]:

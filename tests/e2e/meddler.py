@@ -49,6 +49,7 @@ class Run:
     def __init__(self, lab: Lab, ended: Ended, out: Path) -> None:
         self.lab = lab
         self.ended = ended
+        self.out = out
         self.result = lab.drills.result(out)
         self.journal = events_of(out)
 

@@ -96,6 +96,8 @@ def test_what_is_forbidden_stays_so_under_load_and_the_flood_is_told(
     assert load["statuses"] == {"http-200": load["requests"]}
     assert load["milliseconds"].keys() == {"p50", "p95", "p99"}
     assert (load["users"], load["workers"], load["failures"]) == (20, 2, 0)
+    sources = lab.drills.result(tmp_path)["provenance"]["inputs"]["sources"]
+    assert {one["node"] for one in sources if "-worker" in one["source"]} == {"k8s-w1", "k8s-w2"}
     assert drill["enforcement"]["verdict"] == "held"
     assert drill["enforcement"]["denied"] == drill["enforcement"]["attempts"] == 180
     for one in drill["during"]:

@@ -183,7 +183,19 @@ def test_a_source_on_the_nodes_network_is_refused(as_it_is: Run) -> None:
 def test_silence_is_held_where_flows_show_every_drop(as_it_is: Run) -> None:
     assert as_it_is.held("silence")[0] == "held"
     assert as_it_is["silence"]["enforcement"]["outcomes"] == {"connect-timeout": 60}
-    assert as_it_is.evidence("silence", "flow")["count"] == 60
+    flows = as_it_is.evidence("silence", "flow")
+    assert (flows["count"], flows["verdicts"], flows["reasons"]) == (60, {"DROPPED": 60}, {"POLICY_DENIED": 60})
+    assert (flows["policies"], flows["defaultDeny"]) == ([], 60)
+
+
+def test_a_deny_rule_is_named_by_its_policy(as_it_is: Run) -> None:
+    assert as_it_is.held("outlawed")[0] == "held"
+    flows = as_it_is.evidence("outlawed", "flow")
+    assert (flows["count"], flows["reasons"]) == (60, {"POLICY_DENY": 60})
+    assert (flows["policies"], flows["defaultDeny"]) == (["app/no-outlaws"], 0)
+    for report in (as_it_is.ended.out, (as_it_is.out / "report.html").read_text()):
+        assert "DROPPED, POLICY_DENY; denied by app/no-outlaws" in report
+        assert "DROPPED, POLICY_DENIED; no rule allowed them (default deny)" in report
 
 
 def test_a_breach_wins_over_all_that_is_inconclusive(as_it_is: Run) -> None:

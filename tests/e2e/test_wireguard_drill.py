@@ -18,7 +18,7 @@ apiVersion: drills/v1
 kind: Playbook
 metadata: {name: quick}
 spec:
-  guards: {namespaces: [frontend, backend], maxRequestsPerSecond: 20, maxDuration: 15m}
+  guards: {namespaces: [frontend, backend], maxRequestsPerSecond: 20, maxDuration: 15m, allow: [capture]}
   sources:
     frontend: {namespace: frontend, labels: {app: frontend}}
   drills:
@@ -98,6 +98,26 @@ def test_plaintext_that_leaves_a_node_is_breached(lab: Lab, tmp_path: Path) -> N
     assert drill["recovery"]["verdict"] == "restored", drill["recovery"]
     assert "The encryption did not hold" in ended.out
     nothing_is_left(lab)
+
+
+def test_without_captures_the_path_is_judged_and_nothing_is_said_of_plaintext(lab: Lab, tmp_path: Path) -> None:
+    path = quick(tmp_path, "key-replaced")
+    path.write_text(path.read_text().replace(", allow: [capture]", "").replace("plaintext: none, ", ""))
+
+    ended = lab.drills("run", path, "--lab", "--out", tmp_path)
+
+    assert ended.status == 0, ended.out + ended.err
+    result = lab.drills.result(tmp_path)
+    (drill,) = result["drills"]
+    assert drill["enforcement"]["verdict"] == "held"
+    (captured,) = drill["enforcement"]["evidence"]
+    assert (captured["plaintext"], captured["packets"]) == ("not-judged", {})
+    assert "capture" not in " ".join(change["what"] for change in result["provenance"]["changes"])
+    assert any("plaintext" in one for one in result["provenance"]["notJudged"])
+    assert "The path between the nodes was as expected" in ended.out
+    assert "whether anything left in clear was not looked at" in ended.out
+    assert "no packet of a pod left in clear" not in ended.out + (tmp_path / "report.html").read_text()
+    assert drill["recovery"]["verdict"] == "restored"
 
 
 def kill(lab: Lab, folder: Path, fault: str, wanted: str) -> None:

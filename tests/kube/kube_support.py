@@ -22,7 +22,7 @@ apiVersion: drills/v1
 kind: Playbook
 metadata: {name: NAME}
 spec:
-  guards: {namespaces: [NAME-front, NAME-back]}
+  guards: {namespaces: [NAME-front, NAME-back], allow: [capture]}
   sources:
     front: {namespace: NAME-front, labels: {app: front}}
     back: {namespace: NAME-back, labels: {app: back}}

@@ -35,7 +35,7 @@ class Observer:
         self._policies = Policies()
         self._numbers = numbers
         self._known_ends: dict[IPv4Address, tuple[Identity, Pod | None, bool]] = {}
-        self._known_deniers: dict[tuple[int, str, int | None], _Deniers] = {}
+        self._known_deniers: dict[tuple[int, str, int], _Deniers] = {}
 
     def learn(self, cluster: Cluster, policies: Policies) -> None:
         """What the node has realised: events from now on are explained by it."""
@@ -156,20 +156,18 @@ class Observer:
         return End(address, port, *known)
 
     def _deniers(self, dropped: nftables.Dropped, subject: End, direction: DirectionName) -> _Deniers:
-        """The policies behind a drop: the deny rule's, or those that bring default deny."""
+        """The policies behind a drop: the deny rule's; for what no rule allows Cilium names none, either."""
+        if dropped.by is None:
+            return (), ()
         key = (subject.identity.number, direction, dropped.by)
         found = self._known_deniers.get(key)
         if found is None:
             found = self._known_deniers[key] = self._find_deniers(dropped.by, subject.identity.labels, direction)
         return found
 
-    def _find_deniers(self, by: int | None, labels: Labels, direction: DirectionName) -> _Deniers:
+    def _find_deniers(self, by: int, labels: Labels, direction: DirectionName) -> _Deniers:
         rules = [each for each in self._policies.rules if each.direction == direction and each.subject.matches(labels)]
-        if by is None:
-            rules = [rule for rule in rules if rule.default_deny]
-        else:
-            ref = self._numbers.policy(by)
-            rules = [rule for rule in rules if rule.origin == ref]
+        rules = [rule for rule in rules if rule.origin == self._numbers.policy(by)]
         logs = {entry.log for rule in rules for entry in (*rule.deny, *rule.allow) if entry.log}
         return tuple(dict.fromkeys(rule.origin for rule in rules)), tuple(sorted(logs))
 

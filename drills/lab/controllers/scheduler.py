@@ -1,4 +1,4 @@
-"""Finds a node for every pod: its selectors first, then the node with the fewest pods like it."""
+"""Finds a node for every pod: by its selectors, then by what it prefers, then the one with the fewest pods like it."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ class Scheduler:
 
 
 def choose(pod: Obj, nodes: Sequence[Obj], pods: Iterable[Obj]) -> str | None:
-    """The name of the best node. Deterministic: fewest siblings, then fewest pods, then by name."""
-    fitting = [name_of(node) for node in nodes if fits(pod, node)]
+    """The name of the best node. Deterministic: most preferred, fewest siblings, fewest pods, by name."""
+    preferred = {name_of(node): _preference(pod, node) for node in nodes if fits(pod, node)}
+    fitting = [name for name, weight in preferred.items() if weight == max(preferred.values())]
     if not fitting:
         return None
     siblings, all_pods = dict.fromkeys(fitting, 0), dict.fromkeys(fitting, 0)
@@ -67,10 +68,19 @@ def fits(pod: Obj, node: Obj) -> bool:
         return False
     if not (spec.get("nodeSelector") or {}).items() <= labels_of(node).items():
         return False
-    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    required = _node_affinity(pod).get("requiredDuringSchedulingIgnoredDuringExecution") or {}
     terms = required.get("nodeSelectorTerms")
     return not terms or any(_term_matches(term, node) for term in terms)
+
+
+def _preference(pod: Obj, node: Obj) -> int:
+    """The weights of the preferred node affinities that a node meets, in sum."""
+    terms = _node_affinity(pod).get("preferredDuringSchedulingIgnoredDuringExecution") or []
+    return sum(term["weight"] for term in terms if _term_matches(term.get("preference") or {}, node))
+
+
+def _node_affinity(pod: Obj) -> Obj:
+    return (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
 
 
 def _term_matches(term: Obj, node: Obj) -> bool:

@@ -136,13 +136,18 @@ def test_the_alerts_know_twice_the_interval_and_parse(written: list[Written]) ->
     assert found["metadata"]["labels"]["release"] == "x"
 
 
-def test_captures_alone_make_their_namespace_privileged(written: list[Written]) -> None:
+def test_captures_alone_make_their_namespace_privileged(written: list[Written], tmp_path: Path) -> None:
+    text = SHIPPED[1].read_text().replace("      plaintext: none\n", "").replace("allow: [capture]", "allow: []")
+    (tmp_path / "no-captures.yaml").write_text(text)
+    fault_alone = [Written(tmp_path / "no-captures.yaml", load(tmp_path / "no-captures.yaml"))]
+
     def level(chosen: list[Written], namespace: str) -> str:
         found = [*yaml.safe_load_all(stream(chosen, Settings(namespace="game-days")))]
         (one,) = [each for each in of_kind(found, "Namespace") if each["metadata"]["name"] == namespace]
         return str(one["metadata"]["labels"]["pod-security.kubernetes.io/enforce"])
 
     assert level(written[:1], "drills") == "restricted"
+    assert level(fault_alone, "drills") == "restricted"
     assert level(written, "drills") == "privileged"
     assert level(written, "game-days") == "restricted"
 

@@ -123,10 +123,40 @@ def test_one_attempt_is_one_flow_however_often_its_packets_were_dropped() -> Non
     silence = ProofSpec((Maker.PACKETS,))
     said = parse_all([drop % (1, 11), drop % (2, 11), drop % (3, 12), drop % (4, 99)])
     found = Flows(tuple(one.flow for one in said if one.flow), 0, ("n",), {})
-    shown = evidence.flow_evidence(found, [("10.0.0.9", 11), ("10.0.0.9", 12), ("10.0.0.9", 13)], silence.shows)
+    shown = evidence.flow_evidence(found, [("10.0.0.9", 11), ("10.0.0.9", 12), ("10.0.0.9", 13)], silence)
     assert (shown.count, shown.partial) == (2, False)
-    assert evidence.flow_evidence(found, [], silence.shows, restarted=True).partial
-    assert evidence.flow_evidence(replace(found, overwritten=("n",)), [], silence.shows).partial
+    assert evidence.flow_evidence(found, [], silence, restarted=True).partial
+    assert evidence.flow_evidence(replace(found, overwritten=("n",)), [], silence).partial
+
+
+def test_flows_say_why_and_by_whom_each_attempt_was_denied() -> None:
+    end = '"IP":{"source":"10.0.0.9","destination":"10.0.0.1"},"l4":{"TCP":{"source_port":%d,"destination_port":80}}}}'
+    drop = (
+        '{"flow":{"verdict":"DROPPED","drop_reason_desc":"%s","uuid":"d%d","Type":"L3_L4","event_type":{"type":1},'
+        + end
+    )
+    verdict = (
+        '{"flow":{"verdict":"DROPPED","drop_reason_desc":"%s","uuid":"v%d","Type":"L3_L4","event_type":{"type":5},%s'
+        + end
+    )
+    named = (
+        '"policy_match_type":2,"ingress_denied_by":[{"name":"no","namespace":"a"}],"egress_denied_by":[{"name":"all"}],'
+    )
+    said = parse_all(
+        [
+            drop % ("POLICY_DENIED", 1, 11),
+            verdict % ("POLICY_DENIED", 1, "", 11),
+            drop % ("POLICY_DENY", 2, 12),
+            verdict % ("POLICY_DENY", 2, named, 12),
+            verdict % ("POLICY_DENY", 3, '"ingress_denied_by":[{"name":"other"}],', 99),  # somebody else's
+        ]
+    )
+    found = Flows(tuple(one.flow for one in said if one.flow), 0, ("n",), {})
+    clients = [("10.0.0.9", 11), ("10.0.0.9", 12), ("10.0.0.9", 13)]
+    shown = evidence.flow_evidence(found, clients, ProofSpec((Maker.PACKETS,)))
+    assert (shown.count, shown.events, shown.verdicts) == (2, 2, {"DROPPED": 2})
+    assert shown.reasons == {"POLICY_DENIED": 1, "POLICY_DENY": 1}
+    assert (shown.policies, shown.default_deny) == (["a/no", "all"], 1)
 
 
 def test_a_pod_that_no_attempt_went_to_is_named() -> None:

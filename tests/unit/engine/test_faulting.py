@@ -43,7 +43,7 @@ GOOD = FaultFacts(
         ({"plaintext": SEEN}, "breached", "4 packets"),
         ({"plaintext": SEEN, "control": "broken", "lack": "stopped"}, "breached", "TCP in clear"),
         ({"plaintext": Plaintext(PlaintextVerdict.NOT_PROVEN, {}, ("a: blind",))}, "inconclusive", "a: blind"),
-        ({"plaintext": None}, "held", "the path was closed"),
+        ({"plaintext": None}, "held", "left in clear was not looked at"),
         ({"plaintext": NONE, "expected": None}, "held", "no packet"),
         ({"lack": "the path was not open before the fault"}, "inconclusive", "not open before"),
         ({"effect": None}, "inconclusive", "no fault was made"),

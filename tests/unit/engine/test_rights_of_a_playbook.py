@@ -15,6 +15,7 @@ apiVersion: drills/v1
 kind: Playbook
 metadata: {name: test}
 spec:
+  guards: {allow: [capture, cluster-wide]}
   drills:
 """
 HTTP = """\
@@ -85,7 +86,26 @@ def test_each_fault_needs_its_own_and_no_other(tmp_path: Path, fault: str, names
     without = needed(playbook(tmp_path, FAULT.replace("FAULT", other)))
     assert of(found, namespace) - of(without, namespace) == more
     assert {"list ciliumnodes"} <= of(found, None)
-    assert {"create pods", "delete pods", "get pods/exec"} <= of(found, "drills")  # captures
+    assert not any("pods" in one for one in of(found, "drills"))
+
+
+def test_captures_need_pods_of_their_own_and_nothing_else_does(tmp_path: Path) -> None:
+    text = FAULT.replace("FAULT", "key-replaced")
+    without, found = (
+        needed(playbook(tmp_path, one)) for one in (text, text.replace("{path", "{plaintext: none, path"))
+    )
+    assert of(found, "drills") - of(without, "drills") == {
+        f"{verb} {resource}"
+        for resource, verbs in (
+            ("pods", "create get delete"),
+            ("configmaps", "create get delete"),
+            ("pods/exec", "get create"),
+        )
+        for verb in verbs.split()
+    }
+    assert [of(found, one) for one in (None, "front", "kube-system")] == [
+        of(without, one) for one in (None, "front", "kube-system")
+    ]
 
 
 def test_only_the_chosen_drills_count(tmp_path: Path) -> None:

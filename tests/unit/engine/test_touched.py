@@ -45,6 +45,7 @@ def test_each_source_has_one_pod_in_a_drill(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_says_what_it_changes(tmp_path: Path, fault: str) -> None:
     text = SHIPPED.read_text().replace("fault: key-replaced", f"fault: {fault}")
+    text = text.replace("[capture]", "[capture, cluster-wide]")
     found = [f"{one.action} {one.title}" for one in of("wireguard-key", text, tmp_path, ["k8s-w1", "k8s-w2"])]
     assert "create Pod drills/drill-capture-k8s-w2-RUN" in found
     assert [one for one in found if not one.startswith("create")] == list(FAULTS[fault])
@@ -53,6 +54,16 @@ def test_each_fault_says_what_it_changes(tmp_path: Path, fault: str) -> None:
 def test_without_a_cluster_every_node_stands_for_all(tmp_path: Path) -> None:
     found = of("wireguard-key", SHIPPED.read_text(), tmp_path)
     assert any("on every node" in one.name for one in found)
+
+
+def test_a_drill_that_looks_for_no_plaintext_makes_no_capture_pods(tmp_path: Path) -> None:
+    text = SHIPPED.read_text().replace("      plaintext: none\n", "").replace("allow: [capture]", "allow: []")
+    found = [f"{one.action} {one.title}" for one in of("wireguard-key", text, tmp_path, ["k8s-w1", "k8s-w2"])]
+    assert found[2:] == [
+        "create ConfigMap frontend/drill-frontend-RUN-15",
+        "create Pod frontend/drill-frontend-RUN-15",
+        "change CiliumNode k8s-w1",
+    ]
 
 
 def test_an_existing_pod_only_runs_commands(tmp_path: Path) -> None:

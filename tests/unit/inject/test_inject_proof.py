@@ -45,6 +45,7 @@ def test_makers(injection: ProbeInjection, denied: tuple[Denied, ...], makers: t
     assert all(COUNTERS[maker] in proof.counter for maker in makers)
     assert proof.exact == (PACKETS not in makers)
     assert ("drop" in proof.flow_filters, "l7" in proof.flow_filters) == (PACKETS in makers, makers != (PACKETS,))
+    assert ("policy-verdict" in proof.flow_filters) == (PACKETS in makers)
 
 
 def flow(layer: str, event: int, verdict: str = "DROPPED", **more: Any) -> Flow:
@@ -82,6 +83,7 @@ def test_flows_that_show_a_denial(injection: ProbeInjection, denied: tuple[Denie
     everything = [DROP, DENY, VERDICT, OTHER_DROP, REQUEST, LOOKUP, OTHER_LOOKUP, ALLOWED]
     proof = kind_of(injection).proof(denied)
     assert [each for each in everything if proof.shows(each)] == shown
+    assert [each for each in everything if proof.explains(each)] == ([VERDICT] if DROP in shown else [])
 
 
 @pytest.mark.parametrize(

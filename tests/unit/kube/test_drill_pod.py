@@ -41,5 +41,15 @@ def test_service_account_and_node_are_taken_over() -> None:
     assert (spec["serviceAccountName"], spec["nodeName"]) == ("client", "k8s-w1")
 
 
+def test_a_preferred_node_is_asked_for_and_one_that_is_named_wins() -> None:
+    given = {**_fields(SPEC), "prefers": "k8s-w2"}
+    spec = pod_manifest(DrillPodSpec(**given), "uid-1")["spec"]
+    (term,) = spec["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert term["preference"]["matchFields"] == [{"key": "metadata.name", "operator": "In", "values": ["k8s-w2"]}]
+    assert "nodeName" not in spec
+    named = pod_manifest(DrillPodSpec(**{**given, "node": "k8s-w1"}), "uid-1")["spec"]
+    assert (named["nodeName"], "affinity" in named) == ("k8s-w1", False)
+
+
 def _fields(spec: DrillPodSpec) -> dict[str, object]:
     return {name: getattr(spec, name) for name in DrillPodSpec.__dataclass_fields__}

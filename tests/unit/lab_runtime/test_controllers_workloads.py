@@ -216,6 +216,18 @@ def test_scheduler_spreads_and_obeys(store: Store) -> None:
     assert choose({**picky, "spec": {"nodeSelector": {"zone": "9"}}}, store.list(NODES), []) is None
 
 
+def test_a_preferred_node_wins_over_pods_that_are_alike_but_not_over_a_cordon(store: Store) -> None:
+    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["k8s-w2"]}]}
+    affinity = {
+        "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": term}]}
+    }
+    pod: Obj = {"metadata": {"name": "p", "namespace": "n", "labels": LABELS}, "spec": {"affinity": affinity}}
+    there = [{**pod, "spec": {"nodeName": "k8s-w2"}, "status": READY}] * 3
+    assert choose(pod, store.list(NODES), there) == "k8s-w2"
+    cordoned = [{**node, "spec": {"unschedulable": node["metadata"]["name"] == "k8s-w2"}} for node in store.list(NODES)]
+    assert choose(pod, cordoned, there) == "k8s-w1"
+
+
 def test_pod_that_fits_nowhere_says_so_once(store: Store) -> None:
     meta = {"name": "p", "namespace": "n"}
     store.create(PODS, {"metadata": meta, "spec": {"nodeSelector": {"zone": "9"}, "containers": []}})

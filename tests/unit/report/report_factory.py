@@ -44,7 +44,12 @@ def held() -> Enforcement:
         outcomes={"http-403": 900},
         evidence=[
             CounterEvidence(query=QUERY, before=0, after=900),
-            FlowEvidence(count=900, lost=0, backends={"backend/http-api-1": 450, "backend/http-api-2": 450}),
+            FlowEvidence(
+                count=900,
+                lost=0,
+                backends={"backend/http-api-1": 450, "backend/http-api-2": 450},
+                verdicts={"DROPPED": 900},
+            ),
         ],
     )
 

@@ -21,7 +21,7 @@ from drills.engine.events import (
     RunFinished,
     RunStarted,
 )
-from drills.engine.result import Result
+from drills.engine.result import FlowEvidence, Result
 from drills.report.console import Console
 from drills.report.lines import Lines, verdict_lines
 
@@ -37,6 +37,24 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def test_flows_say_what_holds_for_all_once_and_else_each_number() -> None:
+    def told(**more: object) -> str:
+        enforcement = factory.held().model_copy(update={"evidence": [FlowEvidence(count=9, lost=0, **more)]})  # type: ignore[arg-type]
+        found = factory.result(factory.drill(enforcement=enforcement))
+        return next(line for line in verdict_lines(found) if "flows 9" in line).partition("lost 0")[2]
+
+    assert told() == ""
+    assert told(verdicts={"DROPPED": 9}, reasons={"POLICY_DENIED": 9}, default_deny=9) == (
+        "; DROPPED, POLICY_DENIED; no rule allowed them (default deny)"
+    )
+    mixed = told(
+        verdicts={"DROPPED": 9}, reasons={"POLICY_DENIED": 4, "POLICY_DENY": 5}, default_deny=4, policies=["a/b"]
+    )
+    assert mixed == (
+        "; DROPPED, POLICY_DENY: 5, POLICY_DENIED: 4; denied by a/b; no rule allowed 4 of them (default deny)"
+    )
 
 
 def a_run() -> list[tuple[float, Event]]:
