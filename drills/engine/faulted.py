@@ -53,7 +53,8 @@ def _evidence(fault: FaultSeen) -> CaptureEvidence:
 
 def recovery(pods: Recovery, fault: FaultSeen, problems: Sequence[DrillsError]) -> Recovery:
     """Of everything together: the drill pods, the captures' pods (``problems`` with them), and what the fault had
-    changed. What nobody could find out is not verified, and not said to be wrong.
+    changed, with what became of each change: an object that was made again has another uid. What nobody could find out
+    is not verified, and not said to be wrong.
     """
     verdicts: list[RecoveryVerdict] = [
         pods.verdict,
@@ -62,7 +63,7 @@ def recovery(pods: Recovery, fault: FaultSeen, problems: Sequence[DrillsError]) 
         *(("not-restored",) if fault.missing.lacking else ()),
         *(("not-verified",) if fault.missing.unknown else ()),
     ]
-    reasons = [pods.reason, *map(str, problems), *(one.text for one in fault.undone if one.verdict != "restored")]
+    reasons = [pods.reason, *map(str, problems), *(f"{one.what}: {one.text}" for one in fault.undone)]
     reasons += (*fault.missing.lacking, *fault.missing.unknown)
     verdict = next(each for each in WORST if each in verdicts)
     seconds = round((pods.seconds or 0.0) + fault.repair_seconds, 1)

@@ -95,3 +95,24 @@ def test_killed_over_what_only_the_agent_can_repair(lab: Lab, tmp_path: Path, fa
     assert (device["public-key"], device["peer-count"]) == (was["public-key"], was["peer-count"])
     assert left_of(lab, before, AGENTS) == []
     nothing_is_left(lab)
+
+
+def test_a_secret_that_was_made_again_has_another_uid_and_the_result_says_so(lab: Lab, tmp_path: Path) -> None:
+    lab.kubectl("create", "secret", "generic", "keys", "-n", "backend", "--from-literal=key=the-private-one")
+    before, path = state(lab), quick(tmp_path, "secret-deleted, secret: backend/keys")
+    path.write_text(path.read_text().replace("path: closed", "path: open"))
+    process = start(lab, path, tmp_path / "out")
+    reached(process, tmp_path / "out" / "journal.jsonl", "effect")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    after = state(lab)["Secret backend/keys"]
+    (drill,) = lab.drills.result(tmp_path / "out")["drills"]
+    assert drill["recovery"]["verdict"] == "restored", drill["recovery"]
+    assert f"Secret backend/keys: made again as it was (uid {after['metadata']['uid']})" in drill["recovery"]["reason"]
+    assert after["metadata"]["uid"] != before["Secret backend/keys"]["metadata"]["uid"]
+    assert after["data"] == before["Secret backend/keys"]["data"]
+    written = [file.read_text() for file in (tmp_path / "out").iterdir()]
+    secret = after["data"]["key"]
+    assert not any(word in text for text in written for word in (secret, "the-private-one"))
+    lab.kubectl("delete", "secret", "keys", "-n", "backend")

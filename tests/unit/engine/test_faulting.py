@@ -130,4 +130,5 @@ def test_recovery_is_as_good_as_its_worst_part(
     fault = FaultSeen(undone=[undone(one) for one in changes], missing=missing, repair_seconds=30.0)
     found = recovery(Recovery(verdict=pods, seconds=1.5), fault, problems)
     assert (found.verdict, found.seconds) == (verdict, 31.5)
-    assert all(text in found.reason for text in (*missing.lacking, *missing.unknown, *map(str, problems)))
+    told = (*missing.lacking, *missing.unknown, *map(str, problems), *(f"a change: it is {one}" for one in changes))
+    assert all(text in found.reason for text in told)
