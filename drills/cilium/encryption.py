@@ -21,6 +21,7 @@ STATE: Final = "/var/run/cilium/state"
 KEY_FILE: Final = "cilium_wg0.key"
 KEY_BYTES: Final = 32
 WIREGUARD: Final = "Wireguard"
+UNKNOWN: Final = "unknown"  # ours, for the mode of a node whose agent does not say
 
 
 @dataclass(frozen=True, slots=True)

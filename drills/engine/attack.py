@@ -17,7 +17,7 @@ from drills.engine.seen import Seen
 from drills.engine.series import series
 from drills.engine.target import Target
 from drills.engine.watch import Sources
-from drills.errors import WorldError
+from drills.errors import DrillsError, WorldError
 from drills.inject import dns
 from drills.inject.base import Attempt, Outcome, OutcomeKind, in_time
 from drills.inject.kinds import Kind, kind_of
@@ -96,7 +96,7 @@ class Attack:
         """Nothing but the drill pods is needed."""
         del lifetime
 
-    def remove(self) -> list[str]:
+    def remove(self) -> list[DrillsError]:
         """Nothing but the drill pods is there to be removed."""
         return []
 

@@ -77,19 +77,19 @@ class Captures:
         self._captures.clear()
         return plaintext.judge(sorted(self._pods), {**self._problems, **ends}, since, until)
 
-    def remove(self) -> list[str]:
-        """Delete the pods and see them gone; what went wrong, in sentences."""
+    def remove(self) -> list[DrillsError]:
+        """Delete the pods and see them gone; what went wrong."""
         for capture in self._captures.values():
             with suppress(DrillsError):
                 capture.end()
         self._captures.clear()
-        problems = []
+        problems: list[DrillsError] = []
         for spec, number in self._pods.values():
             try:
                 self._target.cluster.delete_drill_pod(spec.namespace, spec.name, GONE_SECONDS)
                 self._journal.undone(number)
             except DrillsError as error:
-                problems.append(str(error))
+                problems.append(error)
         return problems
 
     def _mark(self, name: str) -> None:

@@ -22,10 +22,19 @@ from drills.engine.seen import FaultSeen, Seen
 from drills.engine.series import series
 from drills.engine.target import Target
 from drills.engine.undo import RepairAgent, Restore
-from drills.errors import WorldError
+from drills.errors import DrillsError, WorldError
 from drills.inject import wireguard
 from drills.inject.base import SHORTEST_FAULT_SECONDS, OutcomeKind
-from drills.inject.wireguard import EffectState, HideKeyFile, Plan, Remove, Replace, RestartAgent, RestoreObject
+from drills.inject.wireguard import (
+    EffectState,
+    HideKeyFile,
+    Missing,
+    Plan,
+    Remove,
+    Replace,
+    RestartAgent,
+    RestoreObject,
+)
 from drills.kube import Service
 from drills.kube.api import Obj
 from drills.kube.references import Reference, delete, read, replace
@@ -130,7 +139,7 @@ class Fault:
         """Nothing is left to be read."""
         del enough
 
-    def remove(self) -> list[str]:
+    def remove(self) -> list[DrillsError]:
         """The captures' pods go; what went wrong."""
         return [] if self._captures is None else self._captures.remove()
 
@@ -257,18 +266,20 @@ class Fault:
     def _await_restored(self, plan: Plan, before: Picture, since: float, began: float) -> None:
         until = time.time() + RESTORED_SECONDS
         while True:
-            self._fault.lacking = self._lacking(plan, before, since, began)
-            if not self._fault.lacking or time.time() > until or self._interrupt.hurry.is_set():
+            hurried = self._interrupt.hurry.is_set()
+            missing = self._missing(plan, before, since, began)
+            self._fault.missing = missing.unawaited() if hurried else missing
+            if missing == Missing() or time.time() > until or hurried:
                 return
             self._pause()
 
-    def _lacking(self, plan: Plan, before: Picture, since: float, began: float) -> list[str]:
+    def _missing(self, plan: Plan, before: Picture, since: float, began: float) -> Missing:
         try:
             found = wireguard.missing_after(plan, before, self._wireguard.picture(), since)
         except WorldError as error:
-            found = [str(error)]
-        reopened = self._fault.reopened_at = self._path.opened(began)
-        return found if reopened is not None else [*found, "the path is not open again"]
+            found = Missing(unknown=(str(error),))
+        self._fault.reopened_at = self._path.opened(began)
+        return found + self._path.missing(began)
 
     # --- helpers ------------------------------------------------------------------------------------------------------
 

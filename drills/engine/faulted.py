@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from drills.engine.faulting import FaultFacts, PathAttempt, judge_fault, passed
 from drills.engine.result import CaptureEvidence, Control, Enforcement, Recovery, RecoveryVerdict
 from drills.engine.seen import FaultSeen, Seen
+from drills.errors import DrillsError
 from drills.inject.plaintext import Plaintext
+from drills.kube import KubeError
 from drills.playbook import Drill as Spec
 
 NOT_ASKED = "the playbook does not expect `plaintext: none`, so no captures were made"
@@ -26,7 +28,7 @@ def enforcement(spec: Spec, seen: Seen, fault: FaultSeen, beside: Control) -> En
         expected=spec.expect.path,
         attempts=attempts,
         plaintext=fault.plaintext,
-        lacking=fault.lacking,
+        missing=fault.missing,
         lasted=lasted,
         lack=seen.lack,
     )
@@ -51,13 +53,24 @@ def _evidence(spec: Spec, found: Plaintext | None) -> Iterator[CaptureEvidence]:
         yield CaptureEvidence(plaintext=found.verdict.value, packets=dict(found.packets), reasons=list(found.reasons))
 
 
-def recovery(pods: Recovery, fault: FaultSeen, problems: list[str]) -> Recovery:
-    """Of everything together: the drill pods, the captures' pods, and what the fault had changed."""
-    verdicts: list[RecoveryVerdict] = [pods.verdict, *(one.verdict for one in fault.undone)]
-    reasons = [pods.reason, *problems, *(one.text for one in fault.undone if one.verdict != "restored")]
-    if problems or fault.lacking:
-        verdicts.append("not-restored")
-        reasons += fault.lacking
+def recovery(pods: Recovery, fault: FaultSeen, problems: Sequence[DrillsError]) -> Recovery:
+    """Of everything together: the drill pods, the captures' pods (``problems`` with them), and what the fault had
+    changed, with what became of each change: an object that was made again has another uid. What nobody could find out
+    is not verified, and not said to be wrong.
+    """
+    verdicts: list[RecoveryVerdict] = [
+        pods.verdict,
+        *(one.verdict for one in fault.undone),
+        *(_of_error(one) for one in problems),
+        *(("not-restored",) if fault.missing.lacking else ()),
+        *(("not-verified",) if fault.missing.unknown else ()),
+    ]
+    reasons = [pods.reason, *map(str, problems), *(f"{one.what}: {one.text}" for one in fault.undone)]
+    reasons += (*fault.missing.lacking, *fault.missing.unknown)
     verdict = next(each for each in WORST if each in verdicts)
     seconds = round((pods.seconds or 0.0) + fault.repair_seconds, 1)
     return Recovery(verdict=verdict, seconds=seconds, reason="; ".join(one for one in reasons if one))
+
+
+def _of_error(error: DrillsError) -> RecoveryVerdict:
+    return "not-verified" if isinstance(error, KubeError) and error.uncertain else "not-restored"

@@ -14,7 +14,7 @@ from drills.engine.result import ControlVerdict
 from drills.engine.verdict import Judgement
 from drills.inject.base import SHORTEST_FAULT_SECONDS, Attempt, OutcomeKind
 from drills.inject.plaintext import Plaintext, PlaintextVerdict
-from drills.inject.wireguard import Effect, EffectState
+from drills.inject.wireguard import Effect, EffectState, Missing
 
 SESSION_SECONDS: Final = 180.0  # WireGuard's REJECT_AFTER_TIME: no session lives longer without a new handshake
 SETTLE_SECONDS: Final = 10.0  # two of WireGuard's tries for a handshake: a path that stays open may pause for so long
@@ -46,7 +46,7 @@ class FaultFacts:
     expected: Expectation | None
     attempts: Sequence[PathAttempt]
     plaintext: Plaintext | None
-    lacking: Sequence[str]
+    missing: Missing
     lasted: float
     lack: str | None = None
 
@@ -83,8 +83,11 @@ def judge_fault(facts: FaultFacts) -> Judgement:  # noqa: PLR0911 - a list of ru
     path = judge_path(facts)
     if path is not None and path.verdict != "held":
         return path
-    if facts.lacking:
-        return Judgement("inconclusive", f"not everything was as before afterwards: {'; '.join(facts.lacking)}")
+    if facts.missing.lacking:
+        return Judgement("inconclusive", f"not everything was as before afterwards: {'; '.join(facts.missing.lacking)}")
+    if facts.missing.unknown:
+        unknown = "; ".join(facts.missing.unknown)
+        return Judgement("inconclusive", f"whether everything was as before afterwards is not known: {unknown}")
     clear = "no packet of a pod left in clear" if plaintext is not None else "the fault took effect"
     found = clear if path is None else f"{clear}, and {path.reason}"
     return Judgement("held", found if plaintext is not None else f"{found}; {NOT_LOOKED}")

@@ -26,7 +26,7 @@ from drills.engine.seen import LoadSeen, Seen, Under
 from drills.engine.series import growth, series
 from drills.engine.target import Target
 from drills.engine.watch import Sources
-from drills.errors import InputError, WorldError
+from drills.errors import DrillsError, InputError, WorldError
 from drills.inject import flood
 from drills.inject.flood import Locustfile, Plan, RateWatch
 from drills.inject.kinds import kind_of
@@ -126,7 +126,7 @@ class Flood:
         self._load = Load(self._target.cluster, self.name, self._plan, (master, workers), lifetime)
         self._load.start()
 
-    def remove(self) -> list[str]:
+    def remove(self) -> list[DrillsError]:
         """The programs end; their pods are removed with all others."""
         if self._load is not None:
             self._load.close()

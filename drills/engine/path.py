@@ -11,6 +11,7 @@ from drills.engine.target import Target
 from drills.errors import WorldError
 from drills.inject.base import OutcomeKind
 from drills.inject.kinds import kind_of
+from drills.inject.wireguard import Missing
 from drills.playbook import Control
 
 FASTEST = 10.0  # attempts per second of the wall clock: a fault lasts longer on it than the time-lapse says
@@ -83,6 +84,14 @@ class Path:
                 break
             row.append(one)
         return row[-1].attempt.at if len(row) >= MOMENTS else None
+
+    def missing(self, since: float) -> Missing:
+        """What it is short of to be open again."""
+        if self.opened(since) is not None:
+            return Missing()
+        if self.error is not None or not self.attempts(since):
+            return Missing(unknown=(f"whether the path is open again is not known: {self.error or 'nobody tried'}",))
+        return Missing(lacking=("the path is not open again",))
 
     @property
     def patience(self) -> float:

@@ -14,7 +14,7 @@ from drills.engine.result import FlowEvidence, ImageInput, PolicyInput, Recovery
 from drills.engine.watch import Instance
 from drills.inject.flood import Numbers
 from drills.inject.plaintext import Plaintext
-from drills.inject.wireguard import Effect, EffectState
+from drills.inject.wireguard import Effect, EffectState, Missing
 from drills.kube import Service
 from drills.playbook import AlertExpectation, Drill
 
@@ -44,7 +44,7 @@ class FaultSeen:
     during: list[Classified] = field(default_factory=list)  # attempts across the path while it lasted
     plaintext: Plaintext | None = None
     undone: list[Undone] = field(default_factory=list)
-    lacking: list[str] = field(default_factory=list)
+    missing: Missing = field(default_factory=Missing)  # after the repair
     repair_seconds: float = 0.0  # of the playbook's time, from the begin of the undo until all was as before
 
     @property

@@ -35,6 +35,8 @@ OF_THE_SERVER: Final = frozenset(
     {"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink", "deletionTimestamp"}
 )
 Path: TypeAlias = tuple[str, ...]
+# Where a Secret has what nobody may guess: kubectl apply keeps the values in an annotation, too.
+HIDDEN: Final[tuple[Path, ...]] = (("data",), ("stringData",), ("metadata", "annotations"))
 
 
 class _Absent:
@@ -145,10 +147,15 @@ def fresh(image: Obj) -> Obj:
 
 
 def digest(image: Obj | None) -> str | None:
-    """The SHA-256 of what a user put into an object; None for one that is not there."""
+    """The SHA-256 of what a user put into an object; None for one that is not there.
+
+    Of a Secret only the names of its keys and annotations count: who has the hash could try values until one fits.
+    """
     if image is None:
         return None
-    fields = sorted((json.dumps(path), json.dumps(value, sort_keys=True)) for path, value in _fields(image))
+    hidden = HIDDEN if image.get("kind") == "Secret" else ()
+    found = [(path, None if path[:-1] in hidden else value) for path, value in _fields(image)]
+    fields = sorted((json.dumps(path), json.dumps(value, sort_keys=True)) for path, value in found)
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
 
 

@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from drills.cilium.encryption import KEY_BYTES, PUBLIC_KEY, PUBLIC_KEY_ALIAS, WIREGUARD, Picture, is_key, published_in
+from drills.cilium.encryption import (
+    KEY_BYTES,
+    PUBLIC_KEY,
+    PUBLIC_KEY_ALIAS,
+    UNKNOWN,
+    WIREGUARD,
+    Picture,
+    is_key,
+    published_in,
+)
 from drills.errors import WorldError
 from drills.kube.api import Obj
 from drills.kube.references import Reference
@@ -231,15 +240,38 @@ def _followed(others: Picture, key: str) -> Effect:
     return Effect(EffectState.EFFECTIVE, f"every other node has the peer {key[:8]}...")
 
 
-def missing_after(plan: Plan, before: Picture, now: Picture, since: float) -> list[str]:
-    """What a repaired set-up still lacks: sentences; none once it is as before.
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a repaired set-up is short of, in sentences; neither once it is as before."""
+
+    lacking: tuple[str, ...] = ()  # seen to differ
+    unknown: tuple[str, ...] = ()  # what nobody says
+
+    def __add__(self, other: Missing) -> Missing:
+        return Missing((*self.lacking, *other.lacking), (*self.unknown, *other.unknown))
+
+    def unawaited(self) -> Missing:
+        """The same where nobody waited: what is still on its way is not known to be lost."""
+        return Missing((), (*self.lacking, *self.unknown))
+
+
+def missing_after(plan: Plan, before: Picture, now: Picture, since: float) -> Missing:
+    """How far a repaired set-up is from what it was.
 
     ``since``: when the undo began, Unix time by the nodes' clock: what it repairs talks again before it has ended.
     """
-    return [
-        *(f"{node} is not there" for node in before.keys() - now.keys()),
-        *(text for node in sorted(before.keys() & now.keys()) for text in _lacks(plan, node, before, now, since)),
-    ]
+    told = [node for node in sorted(before.keys() & now.keys()) if now[node].encryption.mode != UNKNOWN]
+    return Missing(
+        lacking=(
+            *(f"{node} is not there" for node in sorted(before.keys() - now.keys())),
+            *(text for node in told for text in _lacks(plan, node, before, now, since)),
+        ),
+        unknown=tuple(
+            f"the agent of {node} does not say how its encryption is: {keys.encryption.message}"
+            for node, keys in sorted(now.items())
+            if keys.encryption.mode == UNKNOWN
+        ),
+    )
 
 
 def _lacks(plan: Plan, node: str, before: Picture, now: Picture, since: float) -> list[str]:

@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from drills.cilium.encryption import DEVICE, KEY_FILE, STATE, Encryption, NodeKeys, parse, published_in
+from drills.cilium.encryption import DEVICE, KEY_FILE, STATE, UNKNOWN, Encryption, NodeKeys, parse, published_in
 from drills.errors import WorldError
 from drills.kube.api import Obj, core, custom
 from drills.kube.cilium import AGENTS, GROUP, VERSION, Agent
 from drills.kube.cluster import Cluster
 
 LOOK_SECONDS: Final = 0.1
-UNKNOWN: Final = "unknown"  # the mode of a node whose agent does not say
 
 Wait = Callable[[float], object]
 

@@ -140,7 +140,7 @@ def _of_captures(playbook: Playbook, drill: Drill, path: KeyPath) -> Iterator[Co
 def _unless_allowed(playbook: Playbook, word: Permission, what: str, path: KeyPath) -> Iterator[Complaint]:
     if word not in playbook.guards.allow:
         allow = ", ".join((*playbook.guards.allow, word))
-        yield Complaint(path, f"{what}, which the playbook must allow: write allow: [{allow}] under spec.guards")
+        yield Complaint(path, f"{what}, which the guards do not allow: write allow: [{allow}] under spec.guards")
 
 
 def _of_flood(injection: FloodInjection, path: KeyPath) -> Iterator[Complaint]:

@@ -359,15 +359,15 @@ Permission: TypeAlias = Literal["capture", "cluster-wide"]
 class Guards(Model):
     """Limits that stop a drill, and what it may do beyond them; rate and duration in playbook time.
 
-    ``allow``: ``capture`` for privileged pods on every node that look for plaintext, ``cluster-wide`` for faults that
-    reach further than what the drill names.
+    ``allow``: ``capture`` for privileged pods on every node, which are made where a drill itself expects ``plaintext:
+    none`` and nowhere else; ``cluster-wide`` for faults that reach further than what the drill names.
     """
 
     namespaces: Annotated[Many[Name] | None, Field(min_length=1)] = None  # None: those of the sources
     max_requests_per_second: Annotated[float, Field(gt=0)] = 500.0
     max_duration: Seconds = Field(900.0, json_schema_extra={"default": "15m"})
     abort_when: Many[Text] = ()  # PromQL: any result aborts
-    allow: Many[Permission] = ()
+    allow: Many[Permission] = ("capture",)
 
 
 class Metadata(Model):

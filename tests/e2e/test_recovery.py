@@ -14,15 +14,17 @@ from conftest import BIN, Drills, Lab
 
 pytestmark = pytest.mark.lab
 
-# Every line of the journal of an http drill and of a flood, as `step` names it, and how often it has come by then.
-BEFORE = ["run", "plan", "prepare", "change"]
+# Every line of a journal, as `steps` names it: a kind of drill in each.
+BEFORE = ["run", "schedule", "plan", "prepare", "change"]
+READY = ["ready", "baseline", "warm-up"]
+TRIED = ["attempts", "attempts 2", "series", "series 2"]
 AFTER = ["recover", "undone"]
 END = ["verdict", "finished"]
 STEPS = {
-    "http": [*BEFORE, "ready", "baseline", "warm-up", "inject", "attack", "attempts", "series", *AFTER, *END],
+    "http": [*BEFORE, *READY, "inject", "attack", *TRIED, *AFTER, *END],
     "flood": [
-        *(*BEFORE, "change 2", "change 3", "ready", "baseline", "warm-up", "inject", "flood", "attack"),
-        *("attempts", "series", "load", *AFTER, "undone 2", "undone 3", *END),
+        *(*BEFORE, "change 2", "change 3", *READY, "inject", "flood", "attack"),
+        *(*TRIED, "load", "series 3", *AFTER, "undone 2", "undone 3", *END),
     ],
 }
 OF_THE_SERVER = ("resourceVersion", "managedFields", "generation")  # the last counts in EndpointSlices, too
@@ -95,6 +97,16 @@ def different(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
 
 
+def left_of(lab: Lab, before: dict[str, Any], beside: str = "nothing") -> list[str]:
+    """What still differs once the agents have removed what belonged to the drill pods, but names like ``beside``."""
+    until = time.monotonic() + SECONDS
+    while True:
+        left = [name for name in different(before, state(lab)) if not name.startswith(beside)]
+        if not left or time.monotonic() > until:
+            return left
+        time.sleep(0.2)
+
+
 def start(lab: Lab, playbook: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     command = [BIN / "drills", "run", playbook, "--lab", "--out", out, *more]
     return subprocess.Popen(
@@ -112,17 +124,18 @@ def step(line: str) -> str:
     return str(entry["phase"] if entry["event"] == "phase" else entry["event"])
 
 
-def has(journal: Path, wanted: str) -> bool:
-    """Whether the journal has a step, as often as the number behind its name says."""
-    name, _, times = wanted.partition(" ")
+def steps(journal: Path) -> list[str]:
+    """What a journal has so far, each with how often it has come by then, without notes, which come at any time."""
     lines = journal.read_text().splitlines(keepends=True) if journal.exists() else []
-    return [step(line) for line in lines if line.endswith("\n")].count(name) >= int(times or 1)
+    names = [step(line) for line in lines if line.endswith("\n")]
+    times = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    return [name if many == 1 else f"{name} {many}" for name, many in zip(names, times, strict=True) if name != "note"]
 
 
 def reached(process: subprocess.Popen[str], journal: Path, wanted: str) -> None:
     """Return as soon as the journal has this step: within about a millisecond."""
     until = time.monotonic() + SECONDS
-    while process.poll() is None and time.monotonic() < until and not has(journal, wanted):
+    while process.poll() is None and time.monotonic() < until and wanted not in steps(journal):
         time.sleep(0.0005)
 
 
@@ -131,7 +144,7 @@ def kill_at(process: subprocess.Popen[str], journal: Path, wanted: str) -> None:
     reached(process, journal, wanted)
     process.kill()
     process.communicate()
-    assert has(journal, wanted)
+    assert wanted in steps(journal)
 
 
 @pytest.fixture(scope="module")
@@ -144,18 +157,22 @@ def at_first(lab: Lab) -> dict[str, Any]:
 def test_killed_at_any_step_and_recovered(
     lab: Lab, at_first: dict[str, Any], tmp_path: Path, kind: str, wanted: str
 ) -> None:
-    playbook = tmp_path / "quick.yaml"
+    playbook, journal = tmp_path / "quick.yaml", tmp_path / "out" / "journal.jsonl"
     playbook.write_text({"http": QUICK, "flood": QUICK_FLOOD}[kind])
-    kill_at(start(lab, playbook, tmp_path / "out"), tmp_path / "out" / "journal.jsonl", wanted)
+    kill_at(start(lab, playbook, tmp_path / "out"), journal, wanted)
+    if wanted == STEPS[kind][-1]:
+        assert steps(journal) == STEPS[kind], "killed at every step that there is"
 
     recovered = lab.drills("recover")
 
     assert recovered.status == 0, recovered.out + recovered.err
-    until = time.monotonic() + SECONDS  # the agents remove what belonged to the pod
-    while (left := different(at_first, state(lab))) and time.monotonic() < until:
-        time.sleep(0.2)
-    assert left == []
+    assert left_of(lab, at_first) == []
     assert lab.kubectl("get", "leases,secrets", "-n", "drills", "-o", "name") == ""
+
+
+def test_recovery_can_be_repeated(lab: Lab, quick: Path, tmp_path: Path) -> None:
+    kill_at(start(lab, quick, tmp_path / "out"), tmp_path / "out" / "journal.jsonl", "ready")
+    assert lab.drills("recover").status == 0
     again = lab.drills("recover")
     assert (again.status, again.out.startswith("Nothing is left to undo")) == (0, True)
 

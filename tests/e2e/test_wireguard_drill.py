@@ -1,14 +1,15 @@
-"""WireGuard drills from end to end: a lost key, plaintext that really leaves, and a run that is killed in mid-fault."""
+"""WireGuard drills from end to end: a lost key, plaintext that really leaves, and a run killed over a lost device."""
 
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ROOT, Lab
-from test_recovery import different, kill_at, start, state
+from test_recovery import kill_at, reached, start
 
 pytestmark = pytest.mark.lab
 
@@ -120,24 +121,16 @@ def test_without_captures_the_path_is_judged_and_nothing_is_said_of_plaintext(la
     assert drill["recovery"]["verdict"] == "restored"
 
 
-def kill(lab: Lab, folder: Path, fault: str, wanted: str) -> None:
-    """A run that ends at a step of its journal, by SIGKILL."""
+def kill(lab: Lab, folder: Path, fault: str, wanted: str, interrupted_at: str | None = None) -> Path:
+    """A run that ends at a step of its journal, by SIGKILL, after Ctrl-C at an earlier one if so; its journal."""
     out = folder / "out"
-    kill_at(start(lab, quick(folder, fault), out), out / "journal.jsonl", wanted)
-
-
-@pytest.mark.parametrize("wanted", ["attack", "effect"])
-def test_killed_around_a_replaced_key_and_recovered_byte_for_byte(lab: Lab, tmp_path: Path, wanted: str) -> None:
-    before, annotations = state(lab), keys(lab)
-    kill(lab, tmp_path, "key-replaced", wanted)
-    assert keys(lab) != annotations or wanted != "effect", "it was killed while the fault stood"
-
-    recovered = lab.drills("recover")
-
-    assert recovered.status == 0, recovered.out + recovered.err
-    assert keys(lab) == annotations
-    assert different(before, state(lab)) == []
-    nothing_is_left(lab)
+    journal = out / "journal.jsonl"
+    process = start(lab, quick(folder, fault), out)
+    if interrupted_at is not None:
+        reached(process, journal, interrupted_at)
+        process.send_signal(signal.SIGINT)
+    kill_at(process, journal, wanted)
+    return journal
 
 
 @pytest.mark.parametrize("fault", ["device-deleted", "key-file-deleted"])

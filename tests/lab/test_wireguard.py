@@ -14,7 +14,7 @@ import pytest
 from drills.cilium.encryption import NodeKeys
 from drills.inject import plaintext, wireguard
 from drills.inject.plaintext import CaptureEnd, Plaintext, PlaintextVerdict
-from drills.inject.wireguard import Effect, EffectState, Plan, RepairAgent, RestoreObject
+from drills.inject.wireguard import Effect, EffectState, Missing, Plan, RepairAgent, RestoreObject
 from drills.kube import Cluster, DrillPodSpec
 from drills.kube.api import Obj, core
 from drills.kube.captures import Capture, Ends, configuration, create_capture_pod, wait_capture_pod
@@ -122,7 +122,7 @@ class Seen:
     effect: Effect
     path_open: bool
     plaintext: Plaintext
-    lacking: list[str]
+    missing: Missing
     before: dict[str, NodeKeys]
     after: dict[str, NodeKeys]
     open_again: bool
@@ -171,10 +171,10 @@ def drill(world: World, fault: str, *, path_closes: bool) -> Seen:
     since = time.time()
     undo(world, plan)
     world.until(world.open, 25)
-    lacking = lambda: wireguard.missing_after(plan, before, world.wireguard.picture(), since)  # noqa: E731
-    world.until(lambda: not lacking())
+    missing = lambda: wireguard.missing_after(plan, before, world.wireguard.picture(), since)  # noqa: E731
+    world.until(lambda: missing() == Missing())
     verdict = captures.judge()
-    return Seen(happened, opened, verdict, lacking(), before, world.wireguard.picture(), world.open())
+    return Seen(happened, opened, verdict, missing(), before, world.wireguard.picture(), world.open())
 
 
 def test_pods_of_different_nodes_talk_through_the_tunnel(world: World) -> None:
@@ -203,7 +203,7 @@ def test_a_fault_takes_effect_leaks_nothing_and_is_undone(world: World, fault: s
     assert seen.effect.state is EffectState.EFFECTIVE, seen.effect.reason
     assert seen.path_open is not closes
     assert seen.plaintext.verdict is PlaintextVerdict.NONE, seen.plaintext.reasons
-    assert seen.lacking == []
+    assert seen.missing == Missing()
     assert seen.open_again
     assert {n: k.published for n, k in seen.before.items()} == {n: k.published for n, k in seen.after.items()}
 

@@ -12,9 +12,11 @@ from drills.engine.faulting import FaultFacts, PathAttempt, judge_fault, passed
 from drills.engine.recovery import Undone
 from drills.engine.result import Recovery
 from drills.engine.seen import FaultSeen
+from drills.errors import DrillsError, WorldError
 from drills.inject.base import Attempt, OutcomeKind
 from drills.inject.plaintext import Plaintext, PlaintextVerdict
-from drills.inject.wireguard import Effect, EffectState
+from drills.inject.wireguard import Effect, EffectState, Missing
+from drills.kube import KubeError
 
 
 def attempts(*spans: tuple[float, float, bool | None]) -> list[PathAttempt]:
@@ -31,7 +33,7 @@ GOOD = FaultFacts(
     expected="closed",
     attempts=CLOSED,
     plaintext=NONE,
-    lacking=(),
+    missing=Missing(),
     lasted=20.0,
 )
 
@@ -65,7 +67,8 @@ GOOD = FaultFacts(
         ({"expected": "open", "attempts": CLOSED}, "breached", "the path was closed"),
         ({"expected": "open", "attempts": attempts((0, 15, True), (15, 20, False))}, "inconclusive", "neither"),
         ({"expected": "open", "attempts": attempts((0, 5, False))}, "inconclusive", "neither"),
-        ({"lacking": ("a has no WireGuard device",)}, "inconclusive", "a has no WireGuard device"),
+        ({"missing": Missing(("a has no device",))}, "inconclusive", "not everything was as before afterwards: a has"),
+        ({"missing": Missing((), ("a is silent",))}, "inconclusive", "as before afterwards is not known: a is silent"),
     ],
 )
 def test_verdict(change: dict[str, Any], verdict: str, said: str) -> None:
@@ -95,27 +98,37 @@ def test_only_silence_shows_that_nothing_crosses(
     assert passed(attempt, kind) is crossed
 
 
+HANDSHAKE = Missing(("no handshake since the undo",))
+
+
 def undone(verdict: Any) -> Undone:
     return Undone("a change", verdict, f"it is {verdict}", finished=True)
 
 
 @pytest.mark.parametrize(
-    ("pods", "changes", "lacking", "problems", "verdict"),
+    ("pods", "changes", "missing", "problems", "verdict"),
     [
-        ("restored", ["restored"], [], [], "restored"),
-        ("restored", ["self-healed"], [], [], "self-healed"),
-        ("self-healed", ["restored"], [], [], "self-healed"),
-        ("restored", ["not-restored"], [], [], "not-restored"),
-        ("restored", ["restored"], ["no handshake since the undo"], [], "not-restored"),
-        ("restored", ["restored"], [], ["a capture's pod is still there"], "not-restored"),
-        ("not-restored", ["self-healed"], [], [], "not-restored"),
-        ("restored", ["not-verified", "self-healed"], [], [], "not-verified"),
+        ("restored", ["restored"], Missing(), [], "restored"),
+        ("restored", ["self-healed"], Missing(), [], "self-healed"),
+        ("self-healed", ["restored"], Missing(), [], "self-healed"),
+        ("restored", ["not-restored"], Missing(), [], "not-restored"),
+        ("restored", ["restored"], HANDSHAKE, [], "not-restored"),
+        ("restored", ["restored"], HANDSHAKE.unawaited(), [], "not-verified"),
+        ("restored", ["restored"], Missing((), ("the API does not answer",)), [], "not-verified"),
+        ("restored", ["restored"], Missing(("a",), ("b",)), [], "not-restored"),
+        ("restored", ["not-restored"], Missing((), ("b",)), [], "not-restored"),
+        ("restored", ["restored"], Missing(), [WorldError("a capture's pod is still there")], "not-restored"),
+        ("restored", ["restored"], Missing(), [KubeError("the API does not answer")], "not-verified"),
+        ("restored", ["restored"], Missing(), [KubeError("forbidden", 403), KubeError("no answer")], "not-restored"),
+        ("not-restored", ["self-healed"], Missing(), [], "not-restored"),
+        ("restored", ["not-verified", "self-healed"], Missing(), [], "not-verified"),
     ],
 )
 def test_recovery_is_as_good_as_its_worst_part(
-    pods: Any, changes: list[str], lacking: list[str], problems: list[str], verdict: str
+    pods: Any, changes: list[str], missing: Missing, problems: list[DrillsError], verdict: str
 ) -> None:
-    fault = FaultSeen(undone=[undone(one) for one in changes], lacking=lacking, repair_seconds=30.0)
+    fault = FaultSeen(undone=[undone(one) for one in changes], missing=missing, repair_seconds=30.0)
     found = recovery(Recovery(verdict=pods, seconds=1.5), fault, problems)
     assert (found.verdict, found.seconds) == (verdict, 31.5)
-    assert all(text in found.reason for text in (*lacking, *problems))
+    told = (*missing.lacking, *missing.unknown, *map(str, problems), *(f"a change: it is {one}" for one in changes))
+    assert all(text in found.reason for text in told)

@@ -134,6 +134,17 @@ def test_digest_is_of_what_users_write() -> None:
     assert digest(node({"a": "1"})) != digest(node({"a": "2"}))
 
 
+def test_digest_of_a_secret_tells_nothing_of_its_values() -> None:
+    def secret(data: dict[str, str], applied: str = "", **labels: str) -> dict[str, Any]:
+        annotations = {"kubectl.kubernetes.io/last-applied-configuration": applied}
+        return {"kind": "Secret", "metadata": {"name": "a", "annotations": annotations, "labels": labels}, "data": data}
+
+    known = digest(secret({"key": "aHVudGVyMg=="}, "hunter2"))
+    assert known == digest(secret({"key": "YW5vdGhlcg=="}, "another"))
+    assert known != digest(secret({"other": "aHVudGVyMg=="}, "hunter2"))
+    assert known != digest(secret({"key": "aHVudGVyMg=="}, "hunter2", app="a"))
+
+
 @pytest.mark.parametrize(
     "undo",
     [

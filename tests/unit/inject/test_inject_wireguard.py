@@ -13,6 +13,7 @@ from drills.errors import WorldError
 from drills.inject.wireguard import (
     EffectState,
     HideKeyFile,
+    Missing,
     Plan,
     Remove,
     RepairAgent,
@@ -163,7 +164,9 @@ LATER = {"w1": keys(OWN, OWN, OTHER, 201.0), "w2": keys(OTHER, OTHER, OWN, 201.0
 def test_repaired_means_as_before_with_a_newer_handshake(
     fault: str, now: dict[str, NodeKeys], lacks: list[str]
 ) -> None:
-    found = missing_after(plan_of(fault, key=FOREIGN), HEALTHY, now, since=200.0)
+    missing = missing_after(plan_of(fault, key=FOREIGN), HEALTHY, now, since=200.0)
+    found = missing.lacking
+    assert missing.unknown == ()
     assert len(found) == len(lacks), found
     assert all(any(text in each for each in found) for text in lacks), found
 
@@ -173,7 +176,17 @@ def test_a_peer_too_many_is_not_repaired() -> None:
     assert device is not None
     more = replace(device, peers=(*device.peers, Peer(FOREIGN)))
     now = {**LATER, "w2": NodeKeys(OTHER, Encryption("Wireguard", more))}
-    assert missing_after(plan_of("key-replaced"), HEALTHY, now, since=200.0) == ["w2 has 2 peers, not 1"]
+    assert missing_after(plan_of("key-replaced"), HEALTHY, now, since=200.0) == Missing(("w2 has 2 peers, not 1",))
+
+
+def test_an_agent_that_does_not_answer_after_the_repair_is_not_known_to_lack_anything() -> None:
+    now = {"w1": NodeKeys(OWN, Encryption("unknown", message="no answer")), "w2": LATER["w2"]}
+    missing = missing_after(plan_of("key-replaced"), HEALTHY, now, since=200.0)
+    assert missing == Missing(unknown=("the agent of w1 does not say how its encryption is: no answer",))
+
+
+def test_what_was_not_waited_for_is_not_known_to_be_lost() -> None:
+    assert Missing(("no handshake",), ("no answer",)).unawaited() == Missing((), ("no handshake", "no answer"))
 
 
 def test_an_agents_answer_is_read() -> None:
