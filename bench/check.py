@@ -25,12 +25,32 @@ apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
 metadata: {{name: policy-{number}, namespace: backend}}
 spec:
-  endpointSelector: {{matchLabels: {{app: app-{number}}}}}
+  endpointSelector: SUBJECT
   ingress:
-  - fromEndpoints: [{{matchLabels: {{app: web, io.kubernetes.pod.namespace: frontend}}}}]
+  - fromEndpoints: [{{matchLabels: {{app: web-{number}, io.kubernetes.pod.namespace: frontend}}}}]
     toPorts:
     - ports: [{{port: "8080", protocol: TCP}}]
       rules: {{http: [{{method: GET, path: "/api/v{number}/.*"}}]}}
+  egress:
+  - toFQDNs: [{{matchName: host-{number}.example.com}}]
+---
+"""
+POLICIES_OF = {  # how the policies' subjects meet one another
+    "apart": POLICY.replace("SUBJECT", "{{matchLabels: {{app: app-{number}}}}}"),
+    "alike": POLICY.replace("SUBJECT", "{{}}"),
+    "overlapping": POLICY.replace(
+        "SUBJECT", "{{matchExpressions: [{{key: app, operator: NotIn, values: [app-{number}]}}]}}"
+    ),
+}
+LOOKUPS = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: lookups, namespace: backend}
+spec:
+  endpointSelector: {}
+  egress:
+  - toEndpoints: [{matchLabels: {k8s-app: kube-dns, io.kubernetes.pod.namespace: kube-system}}]
+    toPorts: [{ports: [{port: "53", protocol: ANY}], rules: {dns: [{matchPattern: "*"}]}}]
 ---
 """
 PLAYBOOK = """\
@@ -72,7 +92,8 @@ def check() -> Iterator[Figure]:
         empty = _peak([DRILLS, "--version"], environment)
         yield Figure(f"{title}: memory", _peak(command, environment), empty, "drills --version", "MB", limit=300)
         yield _growth(folder, "rules", (RULES, MANY_RULES), environment)
-        yield _growth(folder, "policies", (POLICIES, MANY_POLICIES), environment)
+        for shape in POLICIES_OF:
+            yield _growth(folder, f"policies ({shape})", (POLICIES, MANY_POLICIES), environment)
 
 
 def _commands(folder: Path) -> tuple[list[str], list[str]]:
@@ -121,8 +142,9 @@ def _growth(folder: Path, what: str, counts: tuple[int, int], environment: dict[
 
 def _checked(folder: Path, what: str, count: int, environment: dict[str, str]) -> float:
     file = folder / f"{what}-{count}.yaml"
-    policies = (POLICY.format(number=number) for number in range(count))
-    file.write_text(_rules(count) if what == "rules" else "".join(policies))
+    policy = POLICIES_OF.get(what.removeprefix("policies (").removesuffix(")"), "")
+    policies = (policy.format(number=number) for number in range(count))
+    file.write_text(_rules(count) if what == "rules" else LOOKUPS + "".join(policies))
     return timed([DRILLS, "check", str(file)], environment=environment)
 
 

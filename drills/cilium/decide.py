@@ -66,6 +66,7 @@ __all__ = [
     "UnmodelledPeer",
     "Verdict",
     "decide",
+    "is_endpoint",
 ]  # fmt: skip
 
 EnforcementMode = Literal["default", "always", "never"]
@@ -237,7 +238,7 @@ class Policies:
 
     def for_endpoint(self, labels: Labels) -> EndpointPolicy:
         """What applies to an endpoint with these labels; nothing to the world and the nodes, which are none"""
-        if self.mode == "never" or any(f"{SOURCE_RESERVED}:{name}" in labels for name in _NO_ENDPOINTS):
+        if self.mode == "never" or not is_endpoint(labels):
             return EndpointPolicy()
         selected = [rule for rule in self.rules if rule.subject.matches(labels)]
         always = self.mode == "always" or f"{SOURCE_RESERVED}:init" in labels
@@ -248,6 +249,11 @@ class Policies:
         source = self.for_endpoint(flow.source.identity.labels)
         destination = self.for_endpoint(flow.destination.identity.labels)
         return decide(flow, source.egress, destination.ingress)
+
+
+def is_endpoint(labels: Labels) -> bool:
+    """Whether an identity is one that policies can be about: the world and the nodes are none."""
+    return not any(f"{SOURCE_RESERVED}:{name}" in labels for name in _NO_ENDPOINTS)
 
 
 def decide(flow: Flow, egress: DirectionPolicy | None, ingress: DirectionPolicy | None) -> Decision:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from drills.check.finding import Finding, Level, Rule
@@ -10,7 +12,8 @@ from drills.check.policies import samples, words
 from drills.check.policies.case import Element
 from drills.check.policies.examples import egress
 from drills.check.policies.given import Given, k8s
-from drills.cilium.decide import DirectionPolicy
+from drills.check.policies.index import BySelector
+from drills.cilium.decide import DirectionPolicy, is_endpoint
 from drills.cilium.entries import EGRESS, Entry, PolicyRef
 from drills.cilium.l7 import DnsRule, dns_allows
 from drills.cilium.labels import CLUSTER, NAMESPACE, Identity, Labels
@@ -75,6 +78,7 @@ RULES = (FQDN, NO_DNS)
 
 def check(given: Given) -> Iterator[Finding]:
     """Egress that cannot look names up."""
+    resolvers = _Resolvers(given)
     rules: dict[tuple[int, tuple[str | int, ...]], list[Element]] = {}
     for element in given.elements:
         if element.section == "egress":
@@ -85,22 +89,57 @@ def check(given: Given) -> Iterator[Finding]:
         named = [each for each in elements if getattr(each.model, "to_fqdns", None)]
         if not elements[0].default_deny or not (_unresolved(named, own) if named else _deaf(own)):
             continue  # the rule suffices by itself
-        policies = [given.applies(labels).egress for labels in _pods(elements[0], given)]
+        lookups = [resolvers.of(labels) for labels in filter(is_endpoint, _pods(elements[0], given))]
         for element in named:
-            yield from _fqdns(element, [each for each in policies if each.default_deny_by])
-        if not named and any(_deaf(each) for each in policies):
+            yield from _fqdns(element, [each.rules for each in lookups])
+        if not named and any(each.deaf for each in lookups):
             yield from _lookups(elements, entries)
 
 
 def _pods(element: Element, given: Given) -> list[Labels]:
     """Pods that the rule is about: the given ones, or made up ones."""
-    found = [each.labels for each in given.selected(element.subject)[:20]]
+    found = [each.labels for each in islice(given.selected(element.subject), 20)]
     return found or samples.pods(element.subject)
 
 
-def _fqdns(element: Element, policies: Iterable[DirectionPolicy]) -> Iterator[Finding]:
+@dataclass(frozen=True, slots=True)
+class _Lookups:
+    """What pods can look up: by which rules of the proxy, and whether they can at all."""
+
+    rules: list[DnsRule]
+    deaf: bool
+
+
+class _Resolvers:
+    """What all policies together say of lookups; only their egress entries that are about lookups are looked at."""
+
+    def __init__(self, given: Given) -> None:
+        rules = (
+            replace(
+                rule,
+                allow=tuple(each for each in rule.allow if each.dns is not None or _reaches(each)),
+                deny=tuple(each for each in rule.deny if _reaches(each)),
+            )
+            for rule in given.rules
+            if rule.direction == EGRESS
+        )
+        self._rules = BySelector((each for each in rules if each.allow or each.deny), lambda each: each.subject)
+        self._known: dict[frozenset[tuple[str, str]], _Lookups] = {}
+
+    def of(self, labels: Labels) -> _Lookups:
+        """Of pods with these labels that are in default deny."""
+        key = frozenset(labels.items())
+        if key not in self._known:
+            rules = [each for each in self._rules.candidates(labels) if each.subject.matches(labels)]
+            allow = tuple(entry for rule in rules for entry in rule.allow)
+            deny = tuple(entry for rule in rules for entry in rule.deny)
+            policy = DirectionPolicy(EGRESS, enforced=True, deny=deny, allow=allow, default_deny_by=(_SELF,))
+            self._known[key] = _Lookups(_dns_rules(policy), _deaf(policy))
+        return self._known[key]
+
+
+def _fqdns(element: Element, seen: Sequence[list[DnsRule]]) -> Iterator[Finding]:
     """Names that cannot be looked up, or whose lookups the proxy does not see."""
-    seen = [_dns_rules(policy) for policy in policies]
     for index, wanted in enumerate(getattr(element.model, "to_fqdns", None) or ()):
         text = wanted.match_name or wanted.match_pattern or ""
         key = "matchName" if wanted.match_name else "matchPattern"
@@ -168,8 +207,10 @@ def _by_name(entry: Entry) -> bool:
 
 def _deaf(policy: DirectionPolicy) -> bool:
     """Whether the pods can look nothing up: no entry is about port 53, none is about everything at the resolver."""
-    return bool(policy.default_deny_by) and not any(
-        matches(each.port, protocol, _PORT, {}) and (each.port is not None or each.peer.matches(_RESOLVER))
-        for each in policy.allow
-        for protocol in ("UDP", "TCP")
-    )
+    return not any(_reaches(each) for each in policy.allow)
+
+
+def _reaches(entry: Entry) -> bool:
+    """Whether an entry is about port 53, or about everything at the resolver."""
+    at_port = any(matches(entry.port, protocol, _PORT, {}) for protocol in ("UDP", "TCP"))
+    return at_port and (entry.port is not None or entry.peer.matches(_RESOLVER))

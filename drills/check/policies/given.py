@@ -1,17 +1,15 @@
-"""What the policies are checked against: each other, and the workloads, Services and Namespaces that were given too.
-
-Lookups go through indexes by label, so that the cost grows with the number of policies and not with its square.
-"""
+"""What the policies are checked against: each other, and the workloads, Services and Namespaces that were given too."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from drills.check.policies.case import Case, Element, Release, build, compiled, elements
+from drills.check.policies.index import ByLabels
 from drills.check.world import (
     DEFAULT_NAMESPACE,
     NAME_LABEL,
@@ -22,9 +20,8 @@ from drills.check.world import (
     named_ports,
     pod_template,
 )
-from drills.cilium.decide import EndpointPolicy, Policies
 from drills.cilium.entries import CompiledRule
-from drills.cilium.labels import NAMESPACE, SOURCE_K8S, Labels, identity_labels, split_key
+from drills.cilium.labels import NAMESPACE, SOURCE_K8S, Labels, identity_labels
 from drills.cilium.peers import Services, ServiceTarget
 from drills.cilium.ports import NamedPorts
 from drills.cilium.selector import Operator, Selector
@@ -71,31 +68,28 @@ class Given:
     services: dict[str, list[Service]]  # by namespace
     targets: Services
     namespaces: Mapping[str, Mapping[str, str]]  # the given Namespaces and their labels
-    _rules: _RuleIndex = field(init=False)
-    _pods: _PodIndex = field(init=False)
-    _elements: list[Element] = field(init=False)
+    rules: Sequence[CompiledRule] = field(init=False)  # of every policy that Cilium imports
+    elements: Sequence[Element] = field(init=False)  # the same, as they are written
+    namespace_labels: frozenset[tuple[str, str]] = field(init=False)  # that some given Namespace has
+    _pods: ByLabels[Workload] = field(init=False)
+    _namespaces: frozenset[str] = field(init=False)  # of the workloads
 
     def __post_init__(self) -> None:
-        self._rules = _RuleIndex(rule for case in self.cases for rule in compiled(case, self.targets))
-        self._pods = _PodIndex(self.workloads)
-        self._elements = [each for case in self.cases for each in elements(case, self.targets)]
+        self.rules = [rule for case in self.cases for rule in compiled(case, self.targets)]
+        self.elements = [each for case in self.cases for each in elements(case, self.targets)]
+        self.namespace_labels = frozenset(
+            label for name in self.namespaces for label in namespace_labels(name, self.namespaces).items()
+        )
+        self._pods = ByLabels(self.workloads, lambda each: each.labels)
+        self._namespaces = frozenset(each.namespace for each in self.workloads)
 
-    @property
-    def elements(self) -> list[Element]:
-        """Every element of every policy that Cilium imports."""
-        return self._elements
-
-    def applies(self, labels: Labels) -> EndpointPolicy:
-        """What applies to pods with these identity labels, of all given policies."""
-        return Policies(self._rules.candidates(labels)).for_endpoint(labels)
-
-    def selected(self, selector: Selector) -> list[Workload]:
+    def selected(self, selector: Selector) -> Iterator[Workload]:
         """The given workloads whose pods a selector selects."""
-        return [each for each in self._pods.candidates(selector) if selector.matches(each.labels)]
+        return (each for each in self._pods.candidates(selector) if selector.matches(each.labels))
 
     def has_workloads(self, namespace: str | None) -> bool:
         """Whether workloads of a namespace (None: of any) were given."""
-        return bool(self.workloads) if namespace is None else namespace in self._pods.namespaces
+        return bool(self.workloads) if namespace is None else namespace in self._namespaces
 
 
 def given(world: World) -> Given:
@@ -145,53 +139,6 @@ def _service(manifest: Manifest) -> Service:
 
 def _texts(found: Any) -> Mapping[str, str]:
     return {key: str(value) for key, value in mapping(found).items() if not isinstance(value, dict | list)}
-
-
-Label = tuple[str, str]  # bare key and value
-Key = tuple[str | None, Label | None]  # a namespace and a label in it; None where a selector names none
-
-
-class _RuleIndex:
-    """Rules by what their subject must have: only those that can be about some labels are asked."""
-
-    def __init__(self, rules: Iterable[CompiledRule]) -> None:
-        self._by_key: dict[Key, list[tuple[int, CompiledRule]]] = defaultdict(list)
-        for number, rule in enumerate(rules):
-            self._by_key[_key(rule.subject)].append((number, rule))
-
-    def candidates(self, labels: Labels) -> tuple[CompiledRule, ...]:
-        found = [each for key in _keys(labels) for each in self._by_key.get(key, ())]
-        return tuple(rule for _, rule in sorted(found, key=lambda each: each[0]))
-
-
-class _PodIndex:
-    """Workloads by all that a selector may ask for: only those that have what it must find are asked."""
-
-    def __init__(self, workloads: Iterable[Workload]) -> None:
-        self._by_key: dict[Key, list[Workload]] = defaultdict(list)
-        self.namespaces: set[str] = set()
-        for workload in workloads:
-            self.namespaces.add(workload.namespace)
-            for key in _keys(workload.labels):
-                self._by_key[key].append(workload)
-
-    def candidates(self, selector: Selector) -> list[Workload]:
-        return self._by_key.get(_key(selector), [])
-
-
-def _key(selector: Selector) -> Key:
-    """What whatever is selected must have: its namespace and one label."""
-    equal = [each for each in selector.requirements if each.operator is Operator.IN and len(each.values) == 1]
-    namespace = next((each.values[0] for each in equal if each.key == NAMESPACE), None)
-    label = next(((each.key, each.values[0]) for each in equal if each.key != NAMESPACE), None)
-    return namespace, label
-
-
-def _keys(labels: Labels) -> set[Key]:
-    """Every key under which a selector may stand that selects these labels."""
-    bare = {(split_key(key)[1], value) for key, value in labels.items()}
-    namespaces = {value for key, value in bare if key == NAMESPACE}
-    return {(namespace, label) for namespace in (*namespaces, None) for label in (*bare, None)}
 
 
 def namespaces_of(selector: Selector) -> tuple[str, ...]:

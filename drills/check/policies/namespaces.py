@@ -9,7 +9,7 @@ from drills.check.finding import Finding, Level, Rule
 from drills.check.policies import words
 from drills.check.policies.case import Case, Element, subject
 from drills.check.policies.examples import api, deployment, documents, ingress, policy
-from drills.check.policies.given import Given, k8s, namespace_labels, namespaces_of
+from drills.check.policies.given import Given, k8s, namespaces_of
 from drills.cilium import policy as schema
 from drills.cilium.labels import NAMESPACE, NAMESPACE_LABELS, SOURCE_RESERVED, identity_relevant, split_key
 from drills.cilium.parts import LabelSelector
@@ -187,7 +187,7 @@ def _elsewhere(written: Selector, meant: Selector, own: str, given: Given) -> li
     if not written.requirements:
         return []
     if given.has_workloads(own):
-        if given.selected(meant):
+        if any(given.selected(meant)):
             return []
         others = sorted({each.namespace for each in given.selected(written)} - {own})
         if others:
@@ -208,8 +208,8 @@ def _labels(case: Case, path: KeyPath, selector: LabelSelector, given: Given) ->
         if not bare.startswith(prefix):
             continue
         label = bare.removeprefix(prefix)
-        known = [namespace_labels(name, given.namespaces) for name in given.namespaces]
-        nobody = bool(known) and not any(found.get(label) == value for found in known)
+        known = bool(given.namespaces)
+        nobody = known and (label, value) not in given.namespace_labels
         if nobody and label == "kubernetes.io/metadata.name":
             continue  # the namespace may be somebody else's
         if nobody or (not known and label == "name"):

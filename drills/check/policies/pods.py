@@ -109,7 +109,7 @@ def _selects(case: Case, given: Given) -> Iterator[Finding]:
         selector = subject(case, rule)
         only = namespaces_of(selector)
         if (
-            given.selected(selector)
+            any(given.selected(selector))
             or contradicts(selector)
             or (only and not any(given.has_workloads(each) for each in only))
         ):
@@ -175,7 +175,10 @@ def _port(element: Element, path: KeyPath, number: str, service: Service, real: 
 
 def _translated(number: int, protocol: str, target: Selector, given: Given) -> tuple[Service, int] | None:
     """The Service that has this port, and the other one on which its pods listen; None if a pod listens on this one."""
-    pods = given.selected(target)
+    if not any(port.port == number != port.target for found in given.services.values() for each in found
+               for port in each.ports):  # fmt: skip
+        return None
+    pods = list(given.selected(target))
     if any(number in each.ports for each in pods):
         return None
     known: list[tuple[Labels, Workload | None]] = [(each.labels, each) for each in pods]

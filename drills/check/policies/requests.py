@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from drills.check.finding import Finding, Level, Rule
@@ -13,12 +14,13 @@ from drills.check.policies.comments import comment_at
 from drills.check.policies.examples import http, ingress
 from drills.check.policies.fields import L7_DENY
 from drills.check.policies.given import Given
-from drills.cilium.decide import INGRESS, DirectionPolicy, EndpointPolicy, PolicyRef
+from drills.check.policies.index import Entries
+from drills.cilium.decide import INGRESS, Direction, PolicyRef, is_endpoint
 from drills.cilium.entries import Entry
 from drills.cilium.l7 import HttpRequest, HttpRule, http_rule
+from drills.cilium.labels import Labels
 from drills.cilium.parts import PortRule, PortRuleHttp
 from drills.cilium.patterns import PatternError, re2
-from drills.cilium.peers import Remote
 from drills.source import KeyPath
 
 _HTTP: Final = "Cilium 1.20 pkg/policy/api/http.go, pkg/envoy (getHTTPRule)"
@@ -97,7 +99,7 @@ _DENIES: Final = re.compile(
 
 def check(given: Given) -> Iterator[Finding]:
     """HTTP rules that do something else than they say."""
-    applied: dict[tuple[int, KeyPath], list[EndpointPolicy]] = {}
+    beside = _Beside.of(given)
     for element in given.elements:
         for index, rule in enumerate(ports_of(element)):
             if not isinstance(rule, PortRule) or rule.rules is None:
@@ -105,12 +107,7 @@ def check(given: Given) -> Iterator[Finding]:
             path = (*element.path, "toPorts", index, "rules")
             for number, found in enumerate(rule.rules.http or ()):
                 yield from _rule(element, (*path, "http", number), found)
-            if not (rule.rules.http or rule.rules.dns) or not element.default_deny:
-                continue
-            key = (id(element.case), element.at)
-            if key not in applied:
-                applied[key] = [given.applies(labels) for labels in samples.pods(element.subject)]
-            yield from _void(element, path, rule, applied[key])
+            yield from _void(element, path, rule, beside)
 
 
 def _rule(element: Element, path: KeyPath, rule: PortRuleHttp) -> Iterator[Finding]:
@@ -204,18 +201,32 @@ def _whole(expression: str, value: str) -> bool:
 # --- void -------------------------------------------------------------------------------------------------------------
 
 
-def _void(element: Element, path: KeyPath, rule: PortRule, policies: list[EndpointPolicy]) -> Iterator[Finding]:
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What stands beside application rules: entries that let everything pass, and entries that deny."""
+
+    open: Entries
+    deny: Entries
+
+    @classmethod
+    def of(cls, given: Given) -> _Beside:
+        """Of all policies."""
+        return cls(
+            Entries((rule, each) for rule in given.rules for each in rule.allow if not each.l7 or _everything(each)),
+            Entries((rule, each) for rule in given.rules for each in rule.deny),
+        )
+
+
+def _void(element: Element, path: KeyPath, rule: PortRule, beside: _Beside) -> Iterator[Finding]:
     """Application rules that do not restrict, because another entry allows the same without any."""
-    ports = rule.ports or ()
-    if rule.rules is None or not ports or not element.default_deny:
+    if rule.rules is None or not (rule.rules.http or rule.rules.dns) or not rule.ports or not element.default_deny:
         return
     key = "http" if rule.rules.http else "dns"
     own = [each for each in element.entries if (each.http if key == "http" else each.dns) is not None]
     if any(_everything(each) for each in own):
         return
-    for policy in policies:
-        direction = policy.ingress if element.direction == INGRESS else policy.egress
-        found = _voided(own, direction)
+    for labels in filter(is_endpoint, samples.pods(element.subject)):
+        found = _voided(own, labels, element.direction, beside)
         if found is None:
             continue
         entry, by = found
@@ -231,25 +242,15 @@ def _void(element: Element, path: KeyPath, rule: PortRule, policies: list[Endpoi
         return
 
 
-def _voided(own: list[Entry], policy: DirectionPolicy) -> tuple[Entry, PolicyRef] | None:
-    """An entry whose traffic the endpoint's policy lets through without looking at it, and who says so."""
+def _voided(own: list[Entry], labels: Labels, direction: Direction, beside: _Beside) -> tuple[Entry, PolicyRef] | None:
+    """An entry whose traffic the pods' policies let through without looking at it, and who says so."""
     for entry in own:
         protocol, port = samples.port(entry.port)
-        destination = samples.named(entry.port)
+        named = samples.named(entry.port).named_ports
         for remote in samples.remotes(entry.peer):
-            found = policy.lookup(remote, protocol, port, destination)
-            if any(rule.wildcard for rule in found.http or ()) or any(rule.pattern == "*" for rule in found.dns or ()):
-                by = _opener(policy, remote, protocol, port, destination)
-                if by is not None:
-                    return entry, by
-    return None
-
-
-def _opener(policy: DirectionPolicy, remote: Remote, protocol: str, port: int, destination: Remote) -> PolicyRef | None:
-    for each in policy.allow:
-        open_ = not each.l7 or _everything(each)
-        if open_ and each.origin.kind and each.matches(remote, protocol, port, destination.named_ports):
-            return each.origin
+            by = next(beside.open.matching(direction, labels, remote, protocol, port, named), None)
+            if by is not None and not any(beside.deny.matching(direction, labels, remote, protocol, port, named)):
+                return entry, by.origin
     return None
 
 
