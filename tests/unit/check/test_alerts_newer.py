@@ -64,12 +64,12 @@ def test_what_promtool_refuses(table: dict[str, list[Finding]], expr: str) -> No
 @pytest.mark.parametrize(
     ("rule", "name"),
     [
-        ("{alert: A, expr: up, labels: {my.label: x}}", NEWER),
+        ("{alert: A, expr: up == 0, labels: {my.label: x}}", NEWER),
         ("{record: 'my.metric', expr: up}", NEWER),
-        ("{alert: A, expr: up, annotations: {s: '{{ now }}'}}", NEWER),
+        ("{alert: A, expr: up == 0, annotations: {s: '{{ now }}'}}", NEWER),
         ("{record: 'up{job=\"a\"}', expr: up}", REFUSED),
-        ("{alert: A, expr: up, annotations: {s: '{{ foo }}'}}", REFUSED),
-        ("{alert: A, expr: up, labels: {'': x}}", REFUSED),
+        ("{alert: A, expr: up == 0, annotations: {s: '{{ foo }}'}}", REFUSED),
+        ("{alert: A, expr: up == 0, labels: {'': x}}", REFUSED),
     ],
 )
 def test_names_and_templates(tmp_path: Path, rule: str, name: str) -> None:
