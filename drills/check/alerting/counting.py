@@ -91,11 +91,13 @@ REASON = Rule(
     title="Drops of every reason are counted together",
     problem="A healthy cluster drops packets all the time: stale addresses, unknown protocols, backends that are gone.",
     effect="The alert fires for background noise, and what policy denies drowns in it.",
-    fix='Choose the reasons: {reason=~"Policy denied.*"}, or leave the usual ones out with !~.',
+    fix='Choose the reasons: {reason=~"Policy denied.*"} of the agent, {reason=~"POLICY_DENIED|POLICY_DENY"} of Hubble, '
+    "or leave the usual ones out with !~.",
     wrong=_SAFE.replace('{reason=~"Policy denied.*"}', ""),
     right=_SAFE,
     source="cilium-cli, defaults.ExpectedDropReasons",
 )
+_NOISE: Final = '"Stale or unroutable IP", "Unsupported L3 protocol"'
 RULES = (RAW, BIRTH, SPREAD, REASON)
 
 RATES: Final = frozenset({"increase", "rate", "irate", "delta", "idelta"})
@@ -217,13 +219,16 @@ def _reason(each: Occurrence, series: Series, _mine: Sequence[Occurrence]) -> Fi
     if any(isinstance(node, pp.AggregateExpr) and operator_of(node) in ("count", "group") for node, _ in each.above):
         return None
     name = each.metric
+    hubble = series.metric.exporter == "hubble"  # whose reasons are names, where the agent's are texts
+    noise = "STALE_OR_UNROUTABLE_IP, UNSUPPORTED_L3_PROTOCOL" if hubble else _NOISE
     text = f"{name} without a reason counts the cluster's background noise"
     effect = (
-        f'{each.rule} counts "Stale or unroutable IP", "Unsupported L3 protocol" and the like beside what policy '
-        "denies: it "
-        "fires in a healthy cluster, or its threshold is too high for an attack."
+        f"{each.rule} counts {noise} and the like beside what policy denies: it fires in a healthy cluster, or its "
+        "threshold is too high for an attack."
     )
-    return REASON.at(each.rule.at(each.offset, name), text, effect=effect, span=len(name))
+    denied = "POLICY_DENIED|POLICY_DENY" if hubble else "Policy denied.*"
+    fix = f'Choose the reasons: {{reason=~"{denied}"}}, or leave the usual ones out with !~.'
+    return REASON.at(each.rule.at(each.offset, name), text, effect=effect, fix=fix, span=len(name))
 
 
 def compared(each: Occurrence, *, aggregated: bool) -> tuple[str, float] | None:

@@ -131,15 +131,15 @@ def _fix(node: Any, left: Interval, right: Interval) -> str:
     compared = without_parens(node.lhs if constant(node.rhs) is not None else node.rhs)
     below = list(walk(compared))
     if isinstance(compared, pp.Call) and compared.func.name in ("absent", "absent_over_time"):
-        return f"Write {_short(compared)} by itself: it is true when the series is missing."
+        return f"Write `{_short(compared)}` by itself: it is true when the series is missing."
     if isinstance(compared, pp.AggregateExpr) and operator_of(compared) == "count":
-        return f"Write absent({_short(compared.expr)}), or put the count in (... or vector(0)) before comparing."
+        return f"Write `absent({_short(compared.expr)})`, or put the count in (... or vector(0)) before comparing."
     if any(isinstance(one, pp.BinaryExpr) and operator_of(one) == "/" and is_part(one.lhs, one.rhs) for one in below):
         return "Compare the share with a number below 1, or multiply it by 100."
     if any(math.isnan(each) for each in (*left, *right)):
         return "Nothing compares with NaN: compare with a number."
     possible = _said(left if compared is not without_parens(node.rhs) else right)
-    return f"Compare with a number that can be reached: {_short(compared)} is {possible}."
+    return f"Compare with a number that can be reached: `{_short(compared)}` is {possible}."
 
 
 def _short(node: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,35 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Finding]]:
 @pytest.mark.parametrize("expr", TABLE)
 def test_how_a_counter_is_read_and_compared(table: dict[str, list[Finding]], expr: str) -> None:
     assert said(table[expr]) == TABLE[expr]
+
+
+@pytest.mark.parametrize("metric", ["cilium_drop_count_total", "hubble_drop_total"])
+def test_the_reasons_that_are_proposed_are_those_that_the_metric_has(tmp_path: Path, metric: str) -> None:
+    expr = f"sum(increase({metric}[5m])) > 100"
+    (found,) = [each for each in judged(tmp_path, [expr])[0] if each.rule == REASON]
+    proposed = re.search(r"\{reason=~.*?\}", found.fix)
+    assert proposed is not None
+    followed = judged(tmp_path, [expr.replace(metric, metric + proposed.group())])[0]
+    assert {each.rule for each in followed} <= {BIRTH, "cilium/metric-off"}
+
+
+@pytest.mark.parametrize(
+    ("expr", "fix"),
+    [
+        ("absent(up) == 0", "Write `absent(up)` by itself"),
+        ("count(up == 0) == 0", "Write `absent(up == 0)`"),
+        (f"sum(rate({L7}[5m])) / sum(rate(cilium_policy_l7_total[5m])) > 90", "multiply it by 100"),
+        (f"sum(increase({L7}[5m])) < 0", "is 0 or more"),
+        ("hour() > 25", "`hour()` is between 0 and 23"),
+        ("up == 2", "`up` is between 0 and 1"),
+        ("2 == up", "`up` is between 0 and 1"),
+        ("up > NaN", "Nothing compares with NaN"),
+        ("up > 0 and up < 0", "Remove one of the two"),
+    ],
+)
+def test_what_to_write_in_place_of_an_impossible_comparison(tmp_path: Path, expr: str, fix: str) -> None:
+    (found,) = [each for each in judged(tmp_path, [expr])[0] if each.rule == IMPOSSIBLE]
+    assert fix in found.fix
 
 
 def _window(tmp_path: Path, expr: str, wait: str) -> dict[str, str]:
