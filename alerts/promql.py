@@ -158,7 +158,12 @@ def reach_ms(expression: str, below: Callable[[Selector], int] = lambda _: 0) ->
     An instant selector reaches 0: its series' end is marked stale by the scrape that misses it. ``below`` adds what is
     behind a selector, as a recording rule is.
     """
-    return max(0, _reach(parse(expression), below))
+    return reach_of(parse(expression), below)
+
+
+def reach_of(tree: Any, below: Callable[[Selector], int] = lambda _: 0) -> int:
+    """As `reach_ms`, of an expression that is parsed already."""
+    return max(0, _reach(tree, below))
 
 
 def _reach(node: Any, below: Callable[[Selector], int]) -> int:

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,13 @@ _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff
 def _json(data: Any) -> str:
     """JSON as Go's YAML reader takes it: what it calls unprintable is escaped."""
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match.group()):04x}", json.dumps(data, ensure_ascii=False))
+
+
+@cache
+def version() -> str:
+    """``promtool 2.42.0``; without the number where it does not tell. WorldError if promtool is missing."""
+    found = re.search(r"version (\d[\w.-]*)", run("--version").stdout)
+    return f"promtool {found[1]}" if found else "promtool"
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

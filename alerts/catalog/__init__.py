@@ -21,7 +21,7 @@ whole; of older versions only what was removed is known, and newer ones are take
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache
@@ -46,6 +46,7 @@ _SUFFIXES: Final = {
     "summary": {"": ("quantile",), "_sum": (), "_count": ()},
 }
 _SAME_WORD: Final = 0.9  # of SequenceMatcher: a letter too many or too few
+_SAME_PREFIX: Final = 0.25  # of the words that two names share: a name of the other exporter needs more of them
 _PER_NODE: Final = ("agent", "hubble")
 
 
@@ -122,13 +123,14 @@ class Catalogue:
         return self.whole and not name.startswith(self.partial)
 
     def nearest(self, name: str) -> str:
-        """The known metric that looks most like this one; shared words count more than the spelling."""
+        """The known metric that looks most like this one: shared words count more than the spelling."""
         alike = [each for each in self.families if abs(len(each) - len(name)) <= 4]
         spelt = get_close_matches(name, alike, n=1, cutoff=_SAME_WORD)
         if spelt:
             return spelt[0]
-        words = frozenset(_words(name))
-        close = nlargest(8, self.families, key=lambda each: (_shared(words, frozenset(_words(each))), each))
+        known = {word for each in self.families for word in _words(each)}
+        words = frozenset(_meant(word, known) for word in _words(name))
+        close = nlargest(8, self.families, key=lambda each: (_shared(words, name, each), each))
         return max(close, key=lambda each: (_likeness(words, name, each), each), default="")
 
     def label_names(self) -> frozenset[str]:
@@ -272,11 +274,18 @@ def _series(metrics: Any) -> dict[str, Series]:
 
 
 def _likeness(words: frozenset[str], name: str, known: str) -> float:
-    return _shared(words, frozenset(_words(known))) + SequenceMatcher(None, name, known).ratio()
+    return _shared(words, name, known) + SequenceMatcher(None, name, known).ratio()
 
 
-def _shared(mine: frozenset[str], theirs: frozenset[str]) -> float:
-    return len(mine & theirs) / max(1, len(mine | theirs))
+def _shared(words: frozenset[str], name: str, known: str) -> float:
+    theirs = frozenset(_words(known))
+    same_prefix = name.partition("_")[0] == known.partition("_")[0]
+    return len(words & theirs) / max(1, len(words | theirs)) + _SAME_PREFIX * same_prefix
+
+
+def _meant(word: str, known: Set[str]) -> str:
+    """The word that somebody misspelt by a letter."""
+    return word if word in known else next(iter(get_close_matches(word, sorted(known), n=1, cutoff=0.85)), word)
 
 
 @lru_cache(maxsize=4096)

@@ -90,7 +90,7 @@ def rules_of(world: World) -> Rules:
         for number, group in enumerate(groups):
             if isinstance(group, dict):
                 _of_group(document, (*path, number), group, alerts, records)
-    return Rules(alerts, records, _timing(world))
+    return Rules(alerts, records, timing_of(world))
 
 
 def selectors_of(expression: str) -> tuple[Selector, ...]:
@@ -142,7 +142,8 @@ def _interval(group: Mapping[str, Any]) -> int | None:
     return _duration(group.get("interval"))
 
 
-def _timing(world: World) -> Timing:
+def timing_of(world: World) -> Timing:
+    """The intervals of the one Prometheus resource that is given, else 15 s."""
     default = Timing()
     found = [each.data.get("spec") for each in world.of_kind("Prometheus")]
     if len(found) != 1 or not isinstance(found[0], dict):

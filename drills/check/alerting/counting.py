@@ -1,4 +1,4 @@
-"""How a counter is read: raw, without its first events, per node, without a reason, for too long."""
+"""How a counter is read: raw, without its first events, per node, without a reason."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from typing import Any, Final, TypeAlias
 
 import promql_parser as pp
 
-from alerts.bounds import Timing
 from alerts.catalog import Catalogue, Series
-from alerts.promql import constant, reach_ms
-from drills.check.alerting.groups import RuleAt
+from alerts.promql import constant
 from drills.check.alerting.occurrences import Occurrence, operator_of
 from drills.check.finding import Finding, Level, Rule
-from drills.units import format_duration
 
 _SAFE: Final = """\
 groups:
@@ -94,30 +91,23 @@ REASON = Rule(
     title="Drops of every reason are counted together",
     problem="A healthy cluster drops packets all the time: stale addresses, unknown protocols, backends that are gone.",
     effect="The alert fires for background noise, and what policy denies drowns in it.",
-    fix='Choose the reasons: {reason=~"Policy denied.*"}, or leave the usual ones out with !~.',
+    fix='Choose the reasons: {reason=~"Policy denied.*"} of the agent, {reason=~"POLICY_DENIED|POLICY_DENY"} of Hubble, '
+    "or leave the usual ones out with !~.",
     wrong=_SAFE.replace('{reason=~"Policy denied.*"}', ""),
     right=_SAFE,
     source="cilium-cli, defaults.ExpectedDropReasons",
 )
-WINDOW = Rule(
-    name="prometheus/for-beyond-window",
-    level=Level.WARNING,
-    title="`for` is longer than a burst stays in the window",
-    problem="increase(x[R]) shows a burst for R and no longer. For the alert to fire, the condition must hold for "
-    "`for`, and a scrape and an evaluation pass before it is seen.",
-    effect="A burst never fires the alert; only what goes on and on does.",
-    fix="Make the window longer than `for`, the scrape interval and the evaluation interval together.",
-    wrong=_l7('sum(increase(cilium_policy_l7_total{rule="denied"}[5m])) > 10', wait="10m"),
-    right=_RIGHT,
-    source="Prometheus rules/alerting.go",
-)
-RULES = (RAW, BIRTH, SPREAD, REASON, WINDOW)
+_NOISE: Final = '"Stale or unroutable IP", "Unsupported L3 protocol"'
+RULES = (RAW, BIRTH, SPREAD, REASON)
 
-_RATES: Final = frozenset({"increase", "rate", "irate", "delta", "idelta"})
+RATES: Final = frozenset({"increase", "rate", "irate", "delta", "idelta"})
 _COMPARISONS: Final = frozenset({">", "<", ">=", "<=", "==", "!="})
 _SETS: Final = frozenset({"and", "or", "unless"})
 _VALUES: Final = ("sum", "max", "min", "avg", "topk", "bottomk", "quantile")  # aggregations that keep a total a total
-_TIMING: Final = Timing()
+_KEEPING: Final = frozenset({  # functions that keep a total a total
+    "max_over_time", "min_over_time", "avg_over_time", "last_over_time", "sum_over_time", "quantile_over_time", "abs",
+    "ceil", "floor", "round", "clamp", "clamp_min", "clamp_max", "sort", "sort_desc", "label_replace", "label_join",
+})  # fmt: skip
 _Judge: TypeAlias = Callable[[Occurrence, Series, Sequence[Occurrence]], Finding | None]
 
 
@@ -138,7 +128,6 @@ def check(found: Sequence[Occurrence], catalogue: Catalogue, recorded: Set[str])
         yield from _once(_birth, known, mine)
         yield from _once(_spread, known, mine)
         yield from _once(_reason, known, mine)
-        yield from _window(rule, known)
 
 
 def _by_rule(found: Sequence[Occurrence]) -> Iterator[list[Occurrence]]:
@@ -162,10 +151,10 @@ def _once(judge: _Judge, known: Sequence[tuple[Occurrence, Series]], mine: Seque
 
 
 def _raw(each: Occurrence, _series: Series, mine: Sequence[Occurrence]) -> Finding | None:
-    compared = _compared(each, aggregated=True)
-    if each.selector.range_ms or compared is None or _shifted(each, mine):
+    found = compared(each, aggregated=True)
+    if (each.selector.range_ms and each.function not in _KEEPING) or found is None or _shifted(each, mine):
         return None
-    operator, limit = compared
+    operator, limit = found
     name = each.metric
     text = f"the total of {name} is compared, not what came of late"
     effect = (
@@ -178,7 +167,7 @@ def _raw(each: Occurrence, _series: Series, mine: Sequence[Occurrence]) -> Findi
 
 def _birth(each: Occurrence, series: Series, mine: Sequence[Occurrence]) -> Finding | None:
     metric = series.metric
-    if metric.born != "first-event" or metric.early or metric.unverified or each.function not in _RATES:
+    if metric.born != "first-event" or metric.early or metric.unverified or each.function not in RATES:
         return None
     if _newborn_safe(each, mine):
         return None
@@ -199,18 +188,19 @@ def _newborn_safe(each: Occurrence, mine: Sequence[Occurrence]) -> bool:
 
 
 def _shifted(each: Occurrence, mine: Sequence[Occurrence]) -> bool:
-    """Whether the rule also looks at an earlier value of the metric: it compares the difference, not the total."""
-    return any(other.metric == each.metric and other.selector.offset_ms for other in mine)
+    """Whether the rule also looks at another moment of the metric: it compares the difference, not the total."""
+    at = each.selector.offset_ms
+    return any(other.metric == each.metric and other.selector.offset_ms != at for other in mine)
 
 
 def _spread(each: Occurrence, series: Series, _mine: Sequence[Occurrence]) -> Finding | None:
     metric = series.metric
-    if not metric.counts or not metric.per_node or each.function not in _RATES:
+    if not metric.counts or not metric.per_node or each.function not in RATES:
         return None
-    compared = _compared(each, aggregated=False)
-    if compared is None or compared[0] not in (">", ">=") or compared[1] <= 0:
+    found = compared(each, aggregated=False)
+    if found is None or found[0] not in (">", ">=") or found[1] <= 0:
         return None
-    operator, limit = compared
+    operator, limit = found
     name = each.metric
     text = f"{name} of each node is compared by itself"
     by = ", ".join(["node", *(metric.labels or {})])
@@ -229,39 +219,19 @@ def _reason(each: Occurrence, series: Series, _mine: Sequence[Occurrence]) -> Fi
     if any(isinstance(node, pp.AggregateExpr) and operator_of(node) in ("count", "group") for node, _ in each.above):
         return None
     name = each.metric
+    hubble = series.metric.exporter == "hubble"  # whose reasons are names, where the agent's are texts
+    noise = "STALE_OR_UNROUTABLE_IP, UNSUPPORTED_L3_PROTOCOL" if hubble else _NOISE
     text = f"{name} without a reason counts the cluster's background noise"
     effect = (
-        f'{each.rule} counts "Stale or unroutable IP", "Unsupported L3 protocol" and the like beside what policy '
-        "denies: it "
-        "fires in a healthy cluster, or its threshold is too high for an attack."
+        f"{each.rule} counts {noise} and the like beside what policy denies: it fires in a healthy cluster, or its "
+        "threshold is too high for an attack."
     )
-    return REASON.at(each.rule.at(each.offset, name), text, effect=effect, span=len(name))
+    denied = "POLICY_DENIED|POLICY_DENY" if hubble else "Policy denied.*"
+    fix = f'Choose the reasons: {{reason=~"{denied}"}}, or leave the usual ones out with !~.'
+    return REASON.at(each.rule.at(each.offset, name), text, effect=effect, fix=fix, span=len(name))
 
 
-def _window(rule: RuleAt, known: Sequence[tuple[Occurrence, Series]]) -> Iterator[Finding]:
-    counted = [each for each, series in known if series.metric.counts and each.function in _RATES]
-    if not counted or not rule.for_ms:
-        return
-    reach = reach_ms(rule.expr)
-    evaluation = rule.interval_ms or _TIMING.evaluation_ms
-    needed = rule.for_ms + _TIMING.scrape_ms + evaluation
-    if needed < reach:
-        return
-    wait, window = format_duration(rule.for_ms), format_duration(reach)
-    certain = rule.for_ms >= reach
-    text = f"for: {wait} beside a window of {window}"
-    more = "" if certain else f" (with a scrape and an evaluation every {_TIMING.scrape_ms // 1000} s or less often)"
-    effect = (
-        f"A burst leaves the window after {window}, before the condition has held for {wait}{more}: {rule} is pending, "
-        f"and never fires. It fires only for what goes on for {format_duration(max(1000, needed - reach))} or more."
-    )
-    place = rule.document.place_of((*rule.path, "for"))
-    fix = f"Make the window longer than {format_duration(needed)}, or `for` shorter."
-    level = WINDOW.level if certain else Level.NOTE
-    yield WINDOW.at(place, text, effect=effect, fix=fix, level=level, span=len(str(rule.data.get("for"))))
-
-
-def _compared(each: Occurrence, *, aggregated: bool) -> tuple[str, float] | None:
+def compared(each: Occurrence, *, aggregated: bool) -> tuple[str, float] | None:
     """The comparison with a number that a selector's value comes to: operator and number, the value on the left.
 
     None where it is not compared, or something other than arithmetic and set operations (and, where ``aggregated``,
@@ -280,13 +250,13 @@ def _lets_through(each: Occurrence, node: Any, side: int, *, aggregated: bool) -
     if isinstance(node, pp.AggregateExpr):
         return aggregated and operator_of(node) in _VALUES
     if isinstance(node, pp.Call):
-        return bool(each.selector.range_ms) and node.func.name == each.function
+        return node.func.name in _KEEPING or (bool(each.selector.range_ms) and node.func.name == each.function)
     if isinstance(node, pp.BinaryExpr):
         operator = operator_of(node)
         if operator in _SETS:
             return side == 0 or operator == "or"
         return constant(node.rhs if side == 0 else node.lhs) is not None
-    return isinstance(node, pp.ParenExpr | pp.UnaryExpr)
+    return isinstance(node, pp.ParenExpr | pp.UnaryExpr | pp.SubqueryExpr)
 
 
 _MIRRORED: Final = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "==", "!=": "!="}

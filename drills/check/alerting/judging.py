@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from alerts import promtool
 from drills.check.alerting.groups import RuleAt
+from drills.check.alerting.newer import KNOWN_TO, newer
 from drills.check.finding import Finding, Level, Rule
+from drills.errors import Place
 from drills.units import parse_duration
 
 _RIGHT: Final = """\
@@ -63,6 +65,19 @@ groups:
     right=_RIGHT,
     source="promtool check rules",
 )
+NEWER = Rule(
+    name="prometheus/newer-than-promtool",
+    level=Level.WARNING,
+    title="The promtool that judges here is older than what the rule says",
+    problem="promtool knows the functions and the syntax of its own version. Newer versions of Prometheus have this, "
+    "some of it only with a feature flag.",
+    effect="A Prometheus as old as this promtool, or one without the flag, loads no rule of the file; a newer one "
+    "does. Whether the alert fires for a drill was not tried.",
+    fix="Install the promtool of the Prometheus that runs where this check runs, or write the rule without it.",
+    wrong=_RIGHT.replace("[5m])) >", "[300])) >"),
+    right=_RIGHT,
+    source="Prometheus 3.14.0 promql/parser/functions.go, template/template.go, CHANGELOG.md",
+)
 GUARD_REFUSED = Rule(
     name="playbook/guard-refused",
     level=Level.ERROR,
@@ -97,7 +112,7 @@ groups:
 """,
     source="drills check",
 )
-RULES = (REFUSED, GUARD_REFUSED, NOT_ANALYSED)
+RULES = (REFUSED, NEWER, GUARD_REFUSED, NOT_ANALYSED)
 
 _JUDGED: Final = ("alert", "record", "expr", "for", "keep_firing_for", "labels", "annotations")
 
@@ -160,8 +175,17 @@ def _refused(rule: RuleAt, complaint: promtool.Complaint) -> Finding:
         place = rule.document.place_of(rule.path)
     else:
         place = rule.document.key_place_of((*rule.path, "alert" if rule.alerting else "record"))
+    said = f"{complaint.reason} ({promtool.version()})"
+    new = newer(rule, complaint.reason)
+    if new is not None:
+        return _newer(rule, place, *new)
     if rule.guard:
-        return GUARD_REFUSED.at(place, complaint.reason)
+        return GUARD_REFUSED.at(place, said)
     whose = f"of {rule.owner}" if rule.owner else "of the file"
     effect = f"None of the rules {whose} is loaded: Prometheus goes on without {rule}, or with what it had before."
-    return REFUSED.at(place, f"{rule}: {complaint.reason}", effect=effect)
+    return REFUSED.at(place, f"{rule}: {said}", effect=effect)
+
+
+def _newer(rule: RuleAt, place: Place, what: str, flag: str) -> Finding:
+    text = f"{rule}: {promtool.version()} does not know {what}; {KNOWN_TO} does{f', with {flag}' if flag else ''}"
+    return NEWER.at(place, text)

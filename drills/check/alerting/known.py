@@ -149,6 +149,12 @@ def built_in(name: str) -> bool:
     return name in _BUILT_IN or name.startswith(_BUILT_IN_PREFIX)
 
 
+def is_of_the_scrape(label: str, metric: Metric, catalogue: Catalogue) -> bool:
+    """Whether scraping, relabelling or Hubble's context options may add a label to a metric."""
+    hubble = metric.context and label in catalogue.context
+    return label in _TARGET or label.startswith(_TARGET_PREFIXES) or hubble
+
+
 def _unknown(each: Occurrence, catalogue: Catalogue) -> Finding:
     name = each.metric
     place = each.rule.at(each.offset, name)
@@ -240,7 +246,7 @@ def _label(each: Occurrence, matcher: LabelMatcher, metric: Metric, catalogue: C
     label = matcher.name
     if label == "namespace" and metric.exporter == "agent":
         yield from _agents_namespace(each, matcher, metric)
-    if label in _TARGET or label.startswith(_TARGET_PREFIXES) or (metric.context and label in catalogue.context):
+    if is_of_the_scrape(label, metric, catalogue):
         return
     absent = passes(matcher, "")
     if absent is None or (absent and matcher.value == ""):
@@ -278,7 +284,8 @@ def _agents_namespace(each: Occurrence, matcher: LabelMatcher, metric: Metric) -
 
 def _value(each: Occurrence, matcher: LabelMatcher, values: tuple[str, ...], metric: Metric) -> Iterator[Finding]:
     place = each.rule.at(each.label_offset(matcher.name), matcher.name)
-    shown = ", ".join(values) if len(values) <= 8 else f"{', '.join(values[:5])} and {len(values) - 5} more"
+    named = [value or "(none)" for value in values]
+    shown = ", ".join(named) if len(named) <= 8 else f"{', '.join(named[:5])} and {len(named) - 5} more"
     span = len(str(matcher))
     if any_passes(matcher, values) is False:
         text = f"{matcher.name} of {metric.name} is never {_quoted(matcher)}"

@@ -107,6 +107,8 @@ def test_only_whole_versions_are_sure_that_a_name_does_not_exist() -> None:
         ("cilium_policy_l7_denied", "cilium_policy_l7_total"),
         ("hubble_http_request_total", "hubble_http_requests_total"),
         ("cilium_node_health_status", "cilium_node_health_connectivity_status"),
+        ("cilium_dropp", "cilium_drop_count_total"),
+        ("cilium_http_requests_total", "hubble_http_requests_total"),
     ],
 )
 def test_the_nearest_metric(name: str, nearest: str) -> None:
