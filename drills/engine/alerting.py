@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from alerts import whynot
-from alerts.alertmanager import ManagedAlert
-from alerts.delivery import decide_delivery, gather_delivery
+from alerts.alertmanager import Alertmanager, ManagedAlert
+from alerts.delivery import DeliveryFacts, decide_active, decide_delivery, gather_delivery, unsure_of_tries
 from alerts.life import Life
 from alerts.prometheus import LoadedRule, Prometheus
 from alerts.stopped import Stopped
@@ -24,6 +24,8 @@ from drills.engine.seen import Expected, Seen
 from drills.engine.verdict import ENOUGH
 from drills.engine.watch import Inputs, Snapshot, Sources, faults
 from drills.errors import DrillsError, WorldError
+
+UNSURE = "whether it was delivered cannot be said"
 
 
 def judge(one: Expected, seen: Seen, enforcement: Enforcement, sources: Sources, period: Period) -> Alert:
@@ -113,13 +115,22 @@ def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, perio
         )
     if times.firing is None or one.rule is None:
         return replace(facts, stop=_why_not(one, found, (began, until), prometheus, period))
-    facts = _with_end(facts, one, one.rule, times.firing, period)
+    return _told(_with_end(facts, one, one.rule, times.firing, period), one, (began, times.firing), sources, period)
+
+
+def _told(
+    facts: AlertFacts, one: Expected, window: tuple[float, float], sources: Sources, period: Period
+) -> AlertFacts:
+    """The facts of an alert that fired, with where it stopped on its way to the receiver."""
+    began, firing = window
     if sources.receiver is None and sources.alertmanager is not None:
         facts = replace(facts, handed_over=lives.handed_over(period.snapshots, one.wanted, began))
-    if (facts.expects_notice and times.notified is None) or facts.handed_over is False:
-        if (silent := _unasked(one, sources, times.firing, period)) is not None:
-            return replace(facts, unjudged=f"whether it was delivered cannot be said: {silent}")
-        stop = _undelivered(one, (began, times.firing), sources, period)
+        if facts.handed_over:
+            return _believed(facts, one, window, sources, sources.alertmanager, period)
+    if (facts.expects_notice and facts.times.notified is None) or facts.handed_over is False:
+        if (silent := _unasked(one, sources, firing, period)) is not None:
+            return replace(facts, unjudged=f"{UNSURE}: {silent}")
+        stop = _undelivered(one, window, sources, period)
         if stop.at == "not-at-alertmanager" and (reloaded := _reloaded(period.snapshots)):
             return replace(facts, unjudged=f"{reloaded}; {stop.reason}")
         return replace(facts, stop=stop)
@@ -185,9 +196,38 @@ def _why_not(
     return whynot.decide(gathered)
 
 
+def _believed(
+    facts: AlertFacts,
+    one: Expected,
+    window: tuple[float, float],
+    sources: Sources,
+    alertmanager: Alertmanager,
+    period: Period,
+) -> AlertFacts:
+    """That Alertmanager shows it as active is believed only where nothing says that it reaches nobody all the same."""
+    try:
+        found = _delivery(one, window, sources, alertmanager, period)
+    except DrillsError as error:
+        return replace(facts, unjudged=f"{UNSURE}: {error}")
+    if (stop := decide_active(found)) is not None:
+        return replace(facts, handed_over=False, stop=stop)
+    unsure = unsure_of_tries(found)
+    return facts if unsure is None else replace(facts, unjudged=f"{UNSURE}: {unsure}")
+
+
 def _undelivered(one: Expected, window: tuple[float, float], sources: Sources, period: Period) -> Stopped:
     if sources.alertmanager is None:
         return Stopped("unknown", "no Alertmanager was named, so it cannot be asked why nothing was notified")
+    try:
+        return decide_delivery(_delivery(one, window, sources, sources.alertmanager, period))
+    except DrillsError as error:
+        return Stopped("not-at-alertmanager", str(error))
+
+
+def _delivery(
+    one: Expected, window: tuple[float, float], sources: Sources, alertmanager: Alertmanager, period: Period
+) -> DeliveryFacts:
+    """What is known of its way from Alertmanager on. Raises DrillsError."""
     began, firing = window
     managed = [
         alert
@@ -197,23 +237,19 @@ def _undelivered(one: Expected, window: tuple[float, float], sources: Sources, p
     ]
     notifications = lives.told(period.snapshots)
     before = [snapshot.deliveries for snapshot in period.snapshots if snapshot.at < began and snapshot.deliveries]
-    try:
-        facts = gather_delivery(
-            sources.prometheus,
-            sources.alertmanager,
-            one.wanted.name,
-            one.wanted.labels,
-            at=firing,
-            receiver=one.wanted.receiver,
-            managed=_telling(managed),
-            others=_everyone(period.snapshots),
-            before=before[-1] if before else (),
-            earlier=tuple(notice for notice in notifications if notice.received_at < began),
-            later=tuple(notice for notice in notifications if notice.received_at >= began),
-        )
-    except DrillsError as error:
-        return Stopped("not-at-alertmanager", str(error))
-    return decide_delivery(facts)
+    return gather_delivery(
+        sources.prometheus,
+        alertmanager,
+        one.wanted.name,
+        one.wanted.labels,
+        at=firing,
+        receiver=one.wanted.receiver,
+        managed=_telling(managed),
+        others=_everyone(period.snapshots),
+        before=before[-1] if before else (),
+        earlier=tuple(notice for notice in notifications if notice.received_at < began),
+        later=tuple(notice for notice in notifications if notice.received_at >= began),
+    )
 
 
 def _telling(managed: Sequence[ManagedAlert]) -> ManagedAlert | None:
