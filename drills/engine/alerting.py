@@ -19,10 +19,11 @@ from drills.engine import flags, lives, preflight, resolving
 from drills.engine.detection import AlertFacts, Times, judge_alert, merged
 from drills.engine.lives import Down
 from drills.engine.period import Period, at_replica, failed_scrapes, inputs
+from drills.engine.polled import Inputs, faults
 from drills.engine.result import Alert, Collateral, Enforcement
 from drills.engine.seen import Expected, Seen
 from drills.engine.verdict import ENOUGH
-from drills.engine.watch import Inputs, Snapshot, Sources, faults
+from drills.engine.watch import Snapshot, Sources
 from drills.errors import DrillsError, WorldError
 
 UNSURE = "whether it was delivered cannot be said"
@@ -69,7 +70,7 @@ def _by_replica(one: Expected, seen: Seen, enforcement: Enforcement, sources: So
     try:
         return _lived(facts, one, seen, sources, period)
     except WorldError as error:
-        found = faults(period.snapshots, inputs(one, None, period))
+        found = faults(period.snapshots, inputs(one, None, period), until=period.until)
         known = (facts.unjudged,) if facts.unjudged else ()
         return replace(facts, unjudged="; ".join((*known, *(found or (str(error),)))))
 
@@ -153,7 +154,7 @@ def _reloaded(snapshots: Sequence[Snapshot]) -> str | None:
 
 def _with_faults(facts: AlertFacts, stands_on: Inputs, period: Period, down: Sequence[Down]) -> AlertFacts:
     """What went wrong until the alert was told makes it unjudged; what went wrong later, only its resolution."""
-    found = faults(period.snapshots, stands_on, [one.instance for one in down])
+    found = faults(period.snapshots, stands_on, [one.instance for one in down], period.until)
     if found and facts.unjudged is not None:
         return replace(facts, unjudged="; ".join((facts.unjudged, *found)))
     told = facts.times.notified if facts.expects_notice else facts.times.firing
@@ -161,7 +162,7 @@ def _with_faults(facts: AlertFacts, stands_on: Inputs, period: Period, down: Seq
         return facts
     if told is not None:
         before = [one.instance for one in down if one.at <= told]
-        early = faults(tuple(one for one in period.snapshots if one.at <= told), stands_on, before)
+        early = faults(tuple(one for one in period.snapshots if one.at <= told), stands_on, before, told)
         if not early:
             return replace(facts, resolution_unjudged="; ".join(found))
         found = early

@@ -16,10 +16,11 @@ from drills.engine import preflight, rest
 from drills.engine.events import Stage
 from drills.engine.interrupt import Interrupt
 from drills.engine.lives import Wanted, delivery_allowance, series_sources, stage
+from drills.engine.polled import Inputs
 from drills.engine.preflight import Waits
 from drills.engine.seen import Expected
 from drills.engine.target import Target
-from drills.engine.watch import Inputs, Snapshot, Sources, Watch
+from drills.engine.watch import Snapshot, Sources, Watch
 from drills.errors import WorldError
 from drills.kube.objects import WrittenRules
 from drills.playbook import AlertExpectation, Drill
