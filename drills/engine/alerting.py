@@ -20,7 +20,7 @@ from drills.engine.detection import AlertFacts, Times, judge_alert, merged
 from drills.engine.lives import Down
 from drills.engine.period import Period, at_replica, failed_scrapes, inputs
 from drills.engine.polled import Inputs, faults
-from drills.engine.result import Alert, Collateral, Enforcement
+from drills.engine.result import Alert, Enforcement
 from drills.engine.seen import Expected, Seen
 from drills.engine.verdict import ENOUGH
 from drills.engine.watch import Snapshot, Sources
@@ -261,20 +261,3 @@ def _telling(managed: Sequence[ManagedAlert]) -> ManagedAlert | None:
 
 def _everyone(snapshots: Sequence[Snapshot]) -> Mapping[str, ManagedAlert]:
     return {one.fingerprint: one for snapshot in snapshots for one in snapshot.managed}
-
-
-def collateral(named: Sequence[Expected], seen: Seen, period: Period) -> list[Collateral]:
-    """Every other alert that became active after the attack began, and that is no other drill's."""
-    if seen.attack_began is None:
-        return []
-    known = {one.wanted.name for one in named}
-    found: dict[tuple[tuple[str, str], ...], Collateral] = {}
-    for snapshot in period.snapshots:
-        for rule in snapshot.rules:
-            for alert in rule.alerts:
-                if alert.name in known or alert.active_at < seen.attack_began or period.foreign(alert, rule):
-                    continue
-                key = tuple(sorted(alert.labels.items()))
-                if key not in found or alert.state == "firing":
-                    found[key] = Collateral(name=alert.name, labels=dict(alert.labels), state=alert.state)
-    return list(found.values())
