@@ -1,11 +1,11 @@
 """Why an alert that fired was not delivered: at Alertmanager, through its muting and routes, to the receiver.
 
-`decide_delivery` is pure; `gather_delivery` asks Prometheus and Alertmanager.
+`decide_delivery` and `decide_active` are pure; `gather_delivery` asks Prometheus and Alertmanager.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from alerts.alertmanager import Alertmanager, Deliveries, ManagedAlert, Silence
@@ -16,13 +16,21 @@ from alerts.stopped import Stopped
 
 
 @dataclass(frozen=True, slots=True)
+class Tries:
+    """Single tries to notify, of all receivers together that send by the same integrations."""
+
+    made: float = 0
+    failed: float = 0
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryFacts:
     """What `decide_delivery` rests on.
 
     ``managed`` is the alert as Alertmanager had it last, None if it never had it; ``others`` are all its alerts, by
-    fingerprint; ``failed_requests`` grew by that many since the attack began; ``earlier`` are the notifications from
-    before the alert fired; ``working`` are the receivers that took any notification since the attack began.
-    ``receiver`` is the one that the playbook names, None for any.
+    fingerprint; ``tries`` are those since the attack began, by what its receivers send with; ``earlier`` are the
+    notifications from before the alert fired; ``working`` are the receivers that took any notification since the attack
+    began. ``receiver`` is the one that the playbook names, None for any.
     """
 
     alert: str
@@ -33,7 +41,7 @@ class DeliveryFacts:
     silences: tuple[Silence, ...] = ()
     others: Mapping[str, ManagedAlert] | None = None
     routes: tuple[Route, ...] = ()
-    failed_requests: float = 0
+    tries: Tries = Tries()
     earlier: tuple[Notification, ...] = ()
     working: frozenset[str] = frozenset()
 
@@ -45,6 +53,29 @@ def decide_delivery(facts: DeliveryFacts) -> Stopped:
     stopped = _suppressed(facts, facts.managed) or _muted(facts, facts.managed) or _misrouted(facts, facts.managed)
     stopped = stopped or _failed(facts, facts.managed) or _deduplicated(facts, facts.managed)
     return stopped or _held_back(facts, facts.managed)
+
+
+def decide_active(facts: DeliveryFacts) -> Stopped | None:
+    """Why an alert that Alertmanager shows as active reaches nobody all the same; None where nothing says so. For where
+    no receiver can be asked.
+    """
+    if facts.managed is None:
+        return None
+    stopped = _muted(facts, facts.managed) or _misrouted(facts, facts.managed)
+    if stopped is None and facts.tries.failed >= facts.tries.made:
+        return _failed(facts, facts.managed)
+    return stopped
+
+
+def unsure_of_tries(facts: DeliveryFacts) -> str | None:
+    """Why the tries to notify do not say whether this alert arrived: some failed and some did not."""
+    tries = facts.tries
+    if not 0 < tries.failed < tries.made:
+        return None
+    return (
+        f"{tries.failed:g} of {tries.made:g} tries to notify failed since the attack began, and Alertmanager does not "
+        "say which alerts they were for"
+    )
 
 
 def gather_delivery(
@@ -70,6 +101,7 @@ def gather_delivery(
     current = alertmanager.alerts()
     wanted = {"alertname": alert, **labels}
     seen = managed or next((one for one in current if wanted.items() <= dict(one.labels).items()), None)
+    routes = routes_of(alertmanager.status().config, seen.labels, at) if seen else ()
     return DeliveryFacts(
         alert=alert,
         labels=labels,
@@ -78,22 +110,41 @@ def gather_delivery(
         receiver=receiver,
         silences=alertmanager.silences(),
         others={**(others or {}), **{one.fingerprint: one for one in current}},
-        routes=routes_of(alertmanager.status().config, seen.labels, at) if seen else (),
-        failed_requests=failed_since(before, alertmanager.deliveries()),
+        routes=routes,
+        tries=tries_since(before, alertmanager.deliveries(), integrations_of(routes, receiver)),
         earlier=earlier,
         working=frozenset(one.receiver for one in later),
     )
 
 
-def failed_since(before: tuple[Deliveries, ...], after: tuple[Deliveries, ...]) -> float:
-    """How many single tries to notify failed between two readings; a restarted Alertmanager counts from 0."""
-    was = {one.integration: one.requests_failed for one in before}
-    return sum(
-        one.requests_failed - was.get(one.integration, 0)
-        if one.requests_failed >= was.get(one.integration, 0)
-        else one.requests_failed
-        for one in after
-    )
+def integrations_of(routes: Sequence[Route], receiver: str | None) -> frozenset[str]:
+    """What the routes to a receiver (None: to any) send with."""
+    return frozenset(name for route in _wanted(routes, receiver) for name in route.integrations)
+
+
+def tries_since(
+    before: tuple[Deliveries, ...], after: tuple[Deliveries, ...], integrations: Collection[str] = ()
+) -> Tries:
+    """Single tries to notify between two readings, by these integrations (none named: by all); none without a reading
+    before. A restarted Alertmanager counts from 0.
+    """
+    if not before:
+        return Tries()
+    was = {one.integration: one for one in before}
+    found = [
+        _grown(was.get(one.integration), one) for one in after if not integrations or one.integration in integrations
+    ]
+    return Tries(sum(one.made for one in found), sum(one.failed for one in found))
+
+
+def _grown(before: Deliveries | None, after: Deliveries) -> Tries:
+    if before is None or after.requests < before.requests:
+        return Tries(after.requests, after.requests_failed)
+    return Tries(after.requests - before.requests, after.requests_failed - before.requests_failed)
+
+
+def _wanted(routes: Sequence[Route], receiver: str | None) -> list[Route]:
+    return [route for route in routes if receiver in (None, route.receiver)]
 
 
 def _not_there(facts: DeliveryFacts) -> Stopped:
@@ -124,8 +175,9 @@ def _suppressed(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped | None:
 
 
 def _muted(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped | None:
-    names = managed.muted_by or tuple(name for route in facts.routes for name in route.muted_by)
-    if names and all(route.muted_by for route in facts.routes):
+    wanted = _wanted(facts.routes, facts.receiver) or facts.routes
+    names = managed.muted_by or tuple(name for route in wanted for name in route.muted_by)
+    if names and all(route.muted_by for route in wanted):
         return Stopped("time-muted", f"its route is muted by time now: {', '.join(names)}")
     return None
 
@@ -134,8 +186,8 @@ def _misrouted(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped | None:
     taken = ", ".join(managed.receivers) or "no receiver"
     if facts.receiver is not None and facts.receiver not in managed.receivers:
         return Stopped("wrong-receiver", f"it was routed to {taken}, not to {facts.receiver}")
-    wanted = [route for route in facts.routes if facts.receiver in (None, route.receiver)]
-    if wanted and all(route.integrations == 0 for route in wanted):
+    wanted = _wanted(facts.routes, facts.receiver)
+    if wanted and not any(route.integrations for route in wanted):
         return Stopped(
             "wrong-receiver", f"it was routed to {taken}, which sends to nothing (a receiver without integrations)"
         )
@@ -144,11 +196,11 @@ def _misrouted(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped | None:
 
 def _failed(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped | None:
     """Alertmanager counts failures of all receivers together: one that took another notification is not to blame."""
-    if facts.failed_requests <= 0 or facts.working & set(managed.receivers):
+    if facts.tries.failed <= 0 or facts.working & set(managed.receivers):
         return None
     return Stopped(
         "receiver-failed",
-        f"{facts.failed_requests:g} tries to notify failed since the attack began: the receiver's endpoint refuses or "
+        f"{facts.tries.failed:g} tries to notify failed since the attack began: the receiver's endpoint refuses or "
         "cannot be reached (Alertmanager's log says which)",
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
@@ -89,6 +89,7 @@ class LoadedRecord:
     last_error: str
     group: str
     interval_ms: int
+    last_evaluation: float | None = field(default=None, compare=False)
 
     @property
     def text(self) -> tuple[object, ...]:
@@ -378,6 +379,7 @@ def _record(data: Mapping[str, Any], group: Mapping[str, Any]) -> LoadedRecord:
         last_error=data.get("lastError", ""),
         group=group["name"],
         interval_ms=_ms(group.get("interval")),
+        last_evaluation=epoch(data.get("lastEvaluation")),
     )
 
 

@@ -38,7 +38,9 @@ class Route:
     group_interval_ms: int
     repeat_interval_ms: int
     muted_by: tuple[str, ...]  # names of intervals that mute it now
-    integrations: int  # how many things its receiver sends to; 0 swallows the alert
+    integrations: tuple[
+        str, ...
+    ]  # what its receiver sends to, as metrics name it (``webhook``); none swallows the alert
 
 
 def routes_of(config: str, labels: Mapping[str, str], at: float) -> tuple[Route, ...]:
@@ -152,11 +154,12 @@ def _ms(text: Any) -> int:
         return 0
 
 
-def _integrations(receiver: str, config: Mapping[str, Any]) -> int:
+def _integrations(receiver: str, config: Mapping[str, Any]) -> tuple[str, ...]:
     for one in config.get("receivers") or []:
         if one.get("name") == receiver:
-            return sum(len(many or []) for key, many in one.items() if key.endswith("_configs"))
-    return 0
+            kinds = {key.removesuffix("_configs"): many or [] for key, many in one.items() if key.endswith("_configs")}
+            return tuple(kind for kind, many in kinds.items() for _ in many)
+    return ()
 
 
 def _muting(own: Mapping[str, Any], config: Mapping[str, Any], at: float) -> Iterator[str]:

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from alerts import whynot
-from alerts.alertmanager import ManagedAlert
-from alerts.delivery import decide_delivery, gather_delivery
+from alerts.alertmanager import Alertmanager, ManagedAlert
+from alerts.delivery import DeliveryFacts, decide_active, decide_delivery, gather_delivery, unsure_of_tries
 from alerts.life import Life
 from alerts.prometheus import LoadedRule, Prometheus
 from alerts.stopped import Stopped
@@ -19,11 +19,14 @@ from drills.engine import flags, lives, preflight, resolving
 from drills.engine.detection import AlertFacts, Times, judge_alert, merged
 from drills.engine.lives import Down
 from drills.engine.period import Period, at_replica, failed_scrapes, inputs
-from drills.engine.result import Alert, Collateral, Enforcement
+from drills.engine.polled import Inputs, faults
+from drills.engine.result import Alert, Enforcement
 from drills.engine.seen import Expected, Seen
 from drills.engine.verdict import ENOUGH
-from drills.engine.watch import Inputs, Snapshot, Sources, faults
+from drills.engine.watch import Snapshot, Sources
 from drills.errors import DrillsError, WorldError
+
+UNSURE = "whether it was delivered cannot be said"
 
 
 def judge(one: Expected, seen: Seen, enforcement: Enforcement, sources: Sources, period: Period) -> Alert:
@@ -67,7 +70,7 @@ def _by_replica(one: Expected, seen: Seen, enforcement: Enforcement, sources: So
     try:
         return _lived(facts, one, seen, sources, period)
     except WorldError as error:
-        found = faults(period.snapshots, inputs(one, None, period))
+        found = faults(period.snapshots, inputs(one, None, period), until=period.until)
         known = (facts.unjudged,) if facts.unjudged else ()
         return replace(facts, unjudged="; ".join((*known, *(found or (str(error),)))))
 
@@ -113,13 +116,22 @@ def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, perio
         )
     if times.firing is None or one.rule is None:
         return replace(facts, stop=_why_not(one, found, (began, until), prometheus, period))
-    facts = _with_end(facts, one, one.rule, times.firing, period)
+    return _told(_with_end(facts, one, one.rule, times.firing, period), one, (began, times.firing), sources, period)
+
+
+def _told(
+    facts: AlertFacts, one: Expected, window: tuple[float, float], sources: Sources, period: Period
+) -> AlertFacts:
+    """The facts of an alert that fired, with where it stopped on its way to the receiver."""
+    began, firing = window
     if sources.receiver is None and sources.alertmanager is not None:
         facts = replace(facts, handed_over=lives.handed_over(period.snapshots, one.wanted, began))
-    if (facts.expects_notice and times.notified is None) or facts.handed_over is False:
-        if (silent := _unasked(one, sources, times.firing, period)) is not None:
-            return replace(facts, unjudged=f"whether it was delivered cannot be said: {silent}")
-        stop = _undelivered(one, (began, times.firing), sources, period)
+        if facts.handed_over:
+            return _believed(facts, one, window, sources, sources.alertmanager, period)
+    if (facts.expects_notice and facts.times.notified is None) or facts.handed_over is False:
+        if (silent := _unasked(one, sources, firing, period)) is not None:
+            return replace(facts, unjudged=f"{UNSURE}: {silent}")
+        stop = _undelivered(one, window, sources, period)
         if stop.at == "not-at-alertmanager" and (reloaded := _reloaded(period.snapshots)):
             return replace(facts, unjudged=f"{reloaded}; {stop.reason}")
         return replace(facts, stop=stop)
@@ -142,7 +154,7 @@ def _reloaded(snapshots: Sequence[Snapshot]) -> str | None:
 
 def _with_faults(facts: AlertFacts, stands_on: Inputs, period: Period, down: Sequence[Down]) -> AlertFacts:
     """What went wrong until the alert was told makes it unjudged; what went wrong later, only its resolution."""
-    found = faults(period.snapshots, stands_on, [one.instance for one in down])
+    found = faults(period.snapshots, stands_on, [one.instance for one in down], period.until)
     if found and facts.unjudged is not None:
         return replace(facts, unjudged="; ".join((facts.unjudged, *found)))
     told = facts.times.notified if facts.expects_notice else facts.times.firing
@@ -150,7 +162,7 @@ def _with_faults(facts: AlertFacts, stands_on: Inputs, period: Period, down: Seq
         return facts
     if told is not None:
         before = [one.instance for one in down if one.at <= told]
-        early = faults(tuple(one for one in period.snapshots if one.at <= told), stands_on, before)
+        early = faults(tuple(one for one in period.snapshots if one.at <= told), stands_on, before, told)
         if not early:
             return replace(facts, resolution_unjudged="; ".join(found))
         found = early
@@ -185,9 +197,38 @@ def _why_not(
     return whynot.decide(gathered)
 
 
+def _believed(
+    facts: AlertFacts,
+    one: Expected,
+    window: tuple[float, float],
+    sources: Sources,
+    alertmanager: Alertmanager,
+    period: Period,
+) -> AlertFacts:
+    """That Alertmanager shows it as active is believed only where nothing says that it reaches nobody all the same."""
+    try:
+        found = _delivery(one, window, sources, alertmanager, period)
+    except DrillsError as error:
+        return replace(facts, unjudged=f"{UNSURE}: {error}")
+    if (stop := decide_active(found)) is not None:
+        return replace(facts, handed_over=False, stop=stop)
+    unsure = unsure_of_tries(found)
+    return facts if unsure is None else replace(facts, unjudged=f"{UNSURE}: {unsure}")
+
+
 def _undelivered(one: Expected, window: tuple[float, float], sources: Sources, period: Period) -> Stopped:
     if sources.alertmanager is None:
         return Stopped("unknown", "no Alertmanager was named, so it cannot be asked why nothing was notified")
+    try:
+        return decide_delivery(_delivery(one, window, sources, sources.alertmanager, period))
+    except DrillsError as error:
+        return Stopped("not-at-alertmanager", str(error))
+
+
+def _delivery(
+    one: Expected, window: tuple[float, float], sources: Sources, alertmanager: Alertmanager, period: Period
+) -> DeliveryFacts:
+    """What is known of its way from Alertmanager on. Raises DrillsError."""
     began, firing = window
     managed = [
         alert
@@ -197,23 +238,19 @@ def _undelivered(one: Expected, window: tuple[float, float], sources: Sources, p
     ]
     notifications = lives.told(period.snapshots)
     before = [snapshot.deliveries for snapshot in period.snapshots if snapshot.at < began and snapshot.deliveries]
-    try:
-        facts = gather_delivery(
-            sources.prometheus,
-            sources.alertmanager,
-            one.wanted.name,
-            one.wanted.labels,
-            at=firing,
-            receiver=one.wanted.receiver,
-            managed=_telling(managed),
-            others=_everyone(period.snapshots),
-            before=before[-1] if before else (),
-            earlier=tuple(notice for notice in notifications if notice.received_at < began),
-            later=tuple(notice for notice in notifications if notice.received_at >= began),
-        )
-    except DrillsError as error:
-        return Stopped("not-at-alertmanager", str(error))
-    return decide_delivery(facts)
+    return gather_delivery(
+        sources.prometheus,
+        alertmanager,
+        one.wanted.name,
+        one.wanted.labels,
+        at=firing,
+        receiver=one.wanted.receiver,
+        managed=_telling(managed),
+        others=_everyone(period.snapshots),
+        before=before[-1] if before else (),
+        earlier=tuple(notice for notice in notifications if notice.received_at < began),
+        later=tuple(notice for notice in notifications if notice.received_at >= began),
+    )
 
 
 def _telling(managed: Sequence[ManagedAlert]) -> ManagedAlert | None:
@@ -224,20 +261,3 @@ def _telling(managed: Sequence[ManagedAlert]) -> ManagedAlert | None:
 
 def _everyone(snapshots: Sequence[Snapshot]) -> Mapping[str, ManagedAlert]:
     return {one.fingerprint: one for snapshot in snapshots for one in snapshot.managed}
-
-
-def collateral(named: Sequence[Expected], seen: Seen, period: Period) -> list[Collateral]:
-    """Every other alert that became active after the attack began, and that is no other drill's."""
-    if seen.attack_began is None:
-        return []
-    known = {one.wanted.name for one in named}
-    found: dict[tuple[tuple[str, str], ...], Collateral] = {}
-    for snapshot in period.snapshots:
-        for rule in snapshot.rules:
-            for alert in rule.alerts:
-                if alert.name in known or alert.active_at < seen.attack_began or period.foreign(alert, rule):
-                    continue
-                key = tuple(sorted(alert.labels.items()))
-                if key not in found or alert.state == "firing":
-                    found[key] = Collateral(name=alert.name, labels=dict(alert.labels), state=alert.state)
-    return list(found.values())

@@ -145,10 +145,12 @@ class DrillRun:
         return result
 
     def _judge(self) -> DrillResult:
+        now = time.time()
         period = Period(
-            snapshots=self._context.watch.between(self.seen.baseline_began, time.time()),
+            snapshots=self._context.watch.between(self.seen.baseline_began, now),
             time_lapse=self._target.time_lapse,
             aborted=self._context.interrupt.reason,
+            until=now,
             foreign=partial(self._context.neighbours.own, self.drill.name),
         )
         return judging.judge(self.drill, self.seen, self.expected, self.quiet, self._sources, period)

@@ -16,10 +16,11 @@ from drills.engine import preflight, rest
 from drills.engine.events import Stage
 from drills.engine.interrupt import Interrupt
 from drills.engine.lives import Wanted, delivery_allowance, series_sources, stage
+from drills.engine.polled import Inputs
 from drills.engine.preflight import Waits
 from drills.engine.seen import Expected
 from drills.engine.target import Target
-from drills.engine.watch import Inputs, Snapshot, Sources, Watch
+from drills.engine.watch import Snapshot, Sources, Watch
 from drills.errors import WorldError
 from drills.kube.objects import WrittenRules
 from drills.playbook import AlertExpectation, Drill
@@ -30,6 +31,11 @@ UNTOLD: tuple[Stage, ...] = ("firing", "at Alertmanager")  # where Alertmanager 
 SEEN_GONE = GAP - 0.75  # evaluations after a poll that found it gone: its last sample was at least one before
 WORD_SECONDS = 2.0  # on the wall: a few polls, of which one may have failed
 FORGOTTEN_SECONDS = 1.0  # on the wall: Alertmanager drops an alert soon after its end
+
+
+def tries_of(snapshot: Snapshot) -> float:
+    """Every try to notify that Alertmanager has counted."""
+    return sum(one.requests for one in snapshot.deliveries)
 
 
 class Following:
@@ -49,6 +55,8 @@ class Following:
         self._interrupt = interrupt
         self._moved = moved
         self._stages: dict[str, Stage] = {}
+        self._tried: dict[str, float] = {}  # tries to notify, of any alert, before this one fired
+        self._tries = 0.0
 
     def know_rules(self) -> None:
         """Find the rule of every alert that the playbook names, and refuse times that could not work."""
@@ -143,6 +151,9 @@ class Following:
             if self._stages.get(one.wanted.name, "quiet") != now:
                 self._stages[one.wanted.name] = now
                 self._moved(one.wanted.name, now)
+            if now in ("quiet", "pending"):
+                self._tried[one.wanted.name] = self._tries
+        self._tries = tries_of(newest)
 
     def observed_until(self, began: float) -> float:
         """When to stop waiting: ``within`` of every alert, and a little longer to tell late from missed."""
@@ -159,8 +170,27 @@ class Following:
             return all(self._stages.get(one.wanted.name) in goal for one in self.expected)
 
         if self._watch.wait(all_there, until, self._interrupt.stop) is None:
-            held = [one.delivery or 0.0 for one in self.expected if self._stages.get(one.wanted.name) in UNTOLD]
-            self._watch.wait(all_there, until + max(held, default=0.0), self._interrupt.stop)
+            self._watch.wait(all_there, until + self._held(), self._interrupt.stop)
+        if self._sources.receiver is None and self._sources.alertmanager is not None:
+            self._await_tries()
+
+    def _held(self) -> float:
+        """How long (wall seconds) Alertmanager may hold back those that are on their way."""
+        held = [one.delivery or 0.0 for one in self.expected if self._stages.get(one.wanted.name) in UNTOLD]
+        return max(held, default=0.0)
+
+    def _await_tries(self) -> None:
+        """Wait until Alertmanager has tried to notify, at most as long as it may hold back: a receiver that fails shows
+        no sooner.
+        """
+
+        def tried(now: Snapshot) -> bool:
+            self.tell()
+            there = [one.wanted.name for one in self.expected if self._stages.get(one.wanted.name) == "at Alertmanager"]
+            return all(tries_of(now) > self._tried.get(name, 0.0) for name in there)
+
+        if self._watch.latest().deliveries:
+            self._watch.wait(tried, time.time() + self._held(), self._interrupt.stop)
 
     def await_quiet(self, ended: float) -> None:
         """Wait until an alert that must stay quiet would have fired, had the attack been a cause for it."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from drills.engine import alerting, enforcing, faulted, flooded
+from drills.engine.collateral import collateral
 from drills.engine.period import Period
 from drills.engine.quietness import judge_quietness
 from drills.engine.result import Alert, Control, Drill, Enforcement, Quiet, Recovery
@@ -49,7 +50,7 @@ def judge(
         control=control,
         alerts=alerts,
         quiet=quiets,
-        collateral=alerting.collateral([*expected, *quiet], seen, period),
+        collateral=collateral([*expected, *quiet], seen, sources, period),
         recovery=recovery,
         during=under,
         flood=None if seen.load is None else flooded.numbers(seen.load),

@@ -27,8 +27,12 @@ class Neighbour:
         return began is not None and began <= at <= (until or time.time())
 
     def may_have_caused(self, alert: ActiveAlert, rule: LoadedRule) -> bool:
-        """Whether its attack was recent enough: one scrape (as often as the rule is evaluated) and one evaluation."""
-        ended = self.seen.attack_ended
+        """Whether its attack had begun, and was recent enough: one scrape (as often as the rule is evaluated) and one
+        evaluation.
+        """
+        began, ended = self.seen.attack_began, self.seen.attack_ended
+        if began is not None and alert.active_at < began:
+            return False
         return ended is None or alert.active_at <= ended + 2 * rule.interval_ms / 1000
 
     def awaits(self, alert: ActiveAlert) -> bool:

@@ -8,19 +8,21 @@ from dataclasses import dataclass, field, replace
 from alerts.prometheus import ActiveAlert, LoadedRule, Prometheus
 from drills.engine import lives
 from drills.engine.lives import Down
+from drills.engine.polled import Inputs
 from drills.engine.seen import Expected
-from drills.engine.watch import Inputs, Snapshot
+from drills.engine.watch import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """What was polled from the baseline's begin to now, on which clock, whether something cut it short, and which
-    alerts belong to other drills that ran meanwhile.
+    """What was polled from the baseline's begin to now, on which clock, whether something cut it short, when it was
+    (Unix time; None: with the last poll), and which alerts belong to other drills that ran meanwhile.
     """
 
     snapshots: tuple[Snapshot, ...]
     time_lapse: float
     aborted: str | None
+    until: float | None = None
     foreign: Callable[[ActiveAlert, LoadedRule], bool] = field(default=lambda *_: False)  # another drill's alert
 
     def of_replica(self, number: int) -> Period:

@@ -9,10 +9,11 @@ from alerts.prometheus import LoadedRule, Prometheus
 from drills.engine import lives
 from drills.engine.detection import judge_quiet
 from drills.engine.period import Period, at_replica, failed_scrapes, inputs
+from drills.engine.polled import faults
 from drills.engine.result import Enforcement, Quiet
 from drills.engine.seen import Expected, Seen
 from drills.engine.verdict import ENOUGH
-from drills.engine.watch import Sources, faults
+from drills.engine.watch import Sources
 from drills.errors import WorldError
 
 
@@ -67,7 +68,8 @@ def _by_replica(one: Expected, began: float, sources: Sources, period: Period) -
         down = failed_scrapes(sources.prometheus, stands_on, period, sources.prometheus.now())
     except WorldError as error:
         stands_on, noise, down, unread = inputs(one, None, period), None, (), [str(error)]
-    lacks = list(faults(period.snapshots, stands_on, [each.instance for each in down])) or unread
+    failed = [each.instance for each in down]
+    lacks = list(faults(period.snapshots, stands_on, failed, period.until)) or unread
     if (broken := lives.rule_error(period.snapshots, one.wanted, one.behind, began)) is not None:
         lacks.append(broken)
     elif (missing := _lack(one, began, sources.prometheus)) is not None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from drills.engine.polled import Inputs, faults
 from drills.engine.preflight import active_names
-from drills.engine.watch import POLL_SECONDS, Inputs, Snapshot, faults
+from drills.engine.watch import POLL_SECONDS, Snapshot
 
 GAP_SECONDS = 4 * POLL_SECONDS  # between two polls, on the wall
 STALE = 2.5  # intervals since a rule was last evaluated

@@ -138,11 +138,14 @@ class Quiet(Model):
 
 
 class Collateral(Model):
-    """Another alert that changed while the drill ran, which the drill does not name and which is no other drill's."""
+    """Another alert that changed while the drill ran, which the drill does not name and which is no other drill's.
+
+    ``state`` is how far it came; *resolved* is one that was active before the attack and ended.
+    """
 
     name: str
     labels: dict[str, str]
-    state: Literal["pending", "firing"]
+    state: Literal["pending", "firing", "resolved"]
 
 
 class Recovery(Model):

@@ -1,15 +1,14 @@
 """The one reader of rules and alerts: polls Prometheus, Alertmanager and the receiver, publishes immutable snapshots.
 
 The poll is a hint for phases and progress; verdicts take their times from Prometheus's own samples afterwards. What
-the poll does decide is whether the inputs were there all the time: a target that was down, a rule whose text
-changed, a Prometheus that restarted or did not answer.
+the poll does decide is whether the inputs were there all the time (`drills.engine.polled`).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -21,7 +20,6 @@ from drills.errors import WorldError
 POLL_SECONDS = 0.25  # on the wall
 ANSWER_SECONDS = 1.0  # no blocking call is longer
 GUARD_SECONDS = 5.0  # on the wall, that a guard's condition may be unknown
-PATIENCE_EVALUATIONS = 2  # how long Prometheus may be silent before nothing is judged
 
 T = TypeVar("T")
 Instance = tuple[str, str]  # job, instance
@@ -222,6 +220,7 @@ def take(sources: Sources, abort_when: tuple[str, ...] = ()) -> Snapshot:
 
 def _take_prometheus(prometheus: Prometheus, ask: _Asking) -> Snapshot:
     at = time.time()
+    process = ask("prometheus", prometheus.runtimeinfo, None)  # first: what is loaded after it shows at the next poll
     nothing_up: tuple[dict[Instance, bool], ClockReading | None] = ({}, None)
     no_groups: tuple[RuleGroup, ...] = ()
     groups = ask("prometheus", prometheus.rules, no_groups)
@@ -232,7 +231,7 @@ def _take_prometheus(prometheus: Prometheus, ask: _Asking) -> Snapshot:
         records=tuple(record for group in groups for record in group.records),
         up=up,
         clock=clock,
-        process=ask("prometheus", prometheus.runtimeinfo, None),
+        process=process,
         problems=ask.problems,
     )
 
@@ -244,97 +243,3 @@ def _up(prometheus: Prometheus) -> tuple[dict[Instance, bool], ClockReading | No
     clock = ClockReading(samples[0].time - (before + took / 2), took / 2) if samples else None
     up = {(one.labels.get("job", ""), one.labels.get("instance", "")): one.value == 1 for one in samples}
     return up, clock
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What an alert stands on. ``rule`` is its name (None: no rule was loaded), ``records`` name the recording rules
-    that it reads, ``sources`` are the targets that its series come from; ``blind`` says that some of its series never
-    existed, so that any target might have had them.
-    """
-
-    rule: str | None
-    sources: frozenset[Instance]
-    interval: float  # of its evaluation, wall seconds
-    blind: bool = False
-    records: frozenset[str] = frozenset()
-
-    @property
-    def patience(self) -> float:
-        """How long (wall seconds) Prometheus may fail to answer before that counts."""
-        return max(1.0, PATIENCE_EVALUATIONS * self.interval)
-
-
-def faults(snapshots: tuple[Snapshot, ...], inputs: Inputs, failed: Iterable[Instance] = ()) -> tuple[str, ...]:
-    """Every reason why a period's alert cannot be judged; ``failed``: targets of which a scrape did, polled or not."""
-    answered = [one for one in snapshots if "prometheus" not in one.problems]
-    found = [*_silences(snapshots, inputs.patience), *_clock(answered, inputs.interval)]
-    starts = {one.process.start_time for one in answered if one.process is not None}
-    if len(starts) > 1:
-        found.append("Prometheus restarted during the drill")
-    down = sorted(f"{job} {instance}" for job, instance in _down(answered, inputs) | {*failed})
-    if down:
-        found.append(f"scrape target down during the drill: {', '.join(down)}")
-    found += _changes(answered, inputs)
-    return tuple(found)
-
-
-def _clock(answered: list[Snapshot], interval: float) -> list[str]:
-    worst = max((one.clock.certain for one in answered if one.clock is not None), default=0.0)
-    if worst <= interval:
-        return []
-    return [f"Prometheus's clock and this one are {worst:.2f} s apart, more than one evaluation ({interval:g} s)"]
-
-
-def _down(answered: list[Snapshot], inputs: Inputs) -> set[Instance]:
-    """Sources that were down; where series never existed, every target that was up and went down."""
-    down = {one for snapshot in answered for one in inputs.sources if not snapshot.up.get(one)}
-    if inputs.blind:
-        was_up: set[Instance] = set()
-        for snapshot in answered:
-            down |= {one for one in was_up if not snapshot.up.get(one)}
-            was_up |= {one for one, up in snapshot.up.items() if up}
-    return down
-
-
-def _changes(answered: list[Snapshot], inputs: Inputs) -> list[str]:
-    if inputs.rule is None:
-        return []
-    texts = {f"the rule {inputs.rule}": {_text(one, inputs.rule) for one in answered}}
-    for name in sorted(inputs.records):
-        texts[f"the recording rule {name}, which {inputs.rule} reads,"] = {_recorded(one, name) for one in answered}
-    return [_change(what, found) for what, found in texts.items() if len(found) > 1]
-
-
-def _change(what: str, texts: set[frozenset[tuple[object, ...]]]) -> str:
-    if frozenset() in texts:
-        return f"{what} was not loaded all the time during the drill"
-    return f"{what} was changed during the drill"
-
-
-def _recorded(snapshot: Snapshot, name: str) -> frozenset[tuple[object, ...]]:
-    return frozenset(one.text for one in snapshot.records if one.name == name)
-
-
-def _silences(snapshots: tuple[Snapshot, ...], patience: float) -> list[str]:
-    since: float | None = None
-    silent: str | None = None
-    for one in snapshots:
-        if "prometheus" not in one.problems:
-            since = None
-        elif since is None:
-            since = one.at
-        elif one.at - since > patience:
-            silent = one.problems["prometheus"]
-    if since is not None:
-        return [f"Prometheus no longer answers: {snapshots[-1].problems['prometheus']}"]
-    if silent is not None:
-        return [f"Prometheus did not answer during the drill: {silent}"]
-    return [] if snapshots else ["no poll was made"]
-
-
-def _text(snapshot: Snapshot, rule: str) -> frozenset[tuple[object, ...]]:
-    return frozenset(
-        (one.group, one.query, one.for_ms, one.keep_firing_ms, tuple(sorted(one.labels.items())))
-        for one in snapshot.rules_named(rule)
-    )

@@ -95,8 +95,9 @@ def of_resolution(alert: Alert) -> Iterator[Statement]:
 
 def of_collateral(drill: Drill) -> Iterator[Statement]:
     """Other alerts that became active meanwhile."""
-    if drill.collateral:
-        names = ", ".join(sorted({plain(one.name) for one in drill.collateral}))
+    active = [one for one in drill.collateral if one.state != "resolved"]
+    if active:
+        names = ", ".join(sorted({plain(one.name) for one in active}))
         yield Statement("doubt", f"Also active while the drill ran, and not named by the drill: {names}.")
 
 

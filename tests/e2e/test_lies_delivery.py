@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import Ended, Lab
+from conftest import Drills, Ended, Lab
 from lies_support import LIES, Inside, Running, alert_of, drill_of, lab_with, quiet_of, verdict
 
 pytestmark = pytest.mark.lab
@@ -136,8 +136,44 @@ def test_a_rule_that_can_no_longer_be_evaluated_has_not_resolved(told: dict[str,
 
 
 @pytest.fixture(scope="module")
+def by_context(lab: Lab, inside: Inside, delivery: object) -> dict[str, Any]:
+    """The same routes where no receiver can be asked, as on a cluster."""
+    status = json.loads((lab.kubeconfig.parent / "status.json").read_text())
+    environment = {key: value for key, value in lab.drills.environment.items() if key != "DRILLS_LAB"}
+    cluster = Drills({**environment, "KUBECONFIG": str(lab.kubeconfig)}, lab.drills.folder)
+    where = ["--context", lab.kubectl("config", "current-context").strip()]
+    where += ["--prometheus", status["prometheus"], "--alertmanager", inside.alertmanager]
+    out = lab.drills.folder / "by-context"
+    ended = cluster("run", HERE / "by-context.yaml", *where, "--out", out)
+    assert ended.status == 1, ended.err
+    return drill_of(cluster.result(out), "by-context")
+
+
+@pytest.mark.parametrize(
+    ("name", "stopped_at", "said"),
+    [
+        ("TimeMuted", "time-muted", "muted by time now: always"),
+        ("Swallowed", "wrong-receiver", "which sends to nothing"),
+        ("Misrouted", "wrong-receiver", "routed to elsewhere, not to security"),
+    ],
+)
+def test_active_at_alertmanager_is_not_told(by_context: dict[str, Any], name: str, stopped_at: str, said: str) -> None:
+    alert = alert_of(by_context, name)
+    assert verdict(alert) == ("undelivered", stopped_at)
+    assert said in alert["reason"]
+    assert alert["atAlertmanagerAt"] is not None
+
+
+@pytest.mark.parametrize("name", ["Delivered", "ReceiverFails"])
+def test_whose_tries_to_notify_failed_is_not_known_where_others_did_not(by_context: dict[str, Any], name: str) -> None:
+    alert = alert_of(by_context, name)
+    assert verdict(alert) == ("not-judged", None)
+    assert "tries to notify failed since the attack began, and Alertmanager does not say which" in alert["reason"]
+
+
+@pytest.fixture(scope="module")
 def disturbed(
-    lab: Lab, inside: Inside, delivery: object, tmp_path_factory: pytest.TempPathFactory
+    lab: Lab, inside: Inside, by_context: object, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Ended, dict[str, Any]]:
     out = tmp_path_factory.mktemp("out") / "disturbed"
     running = Running(lab, HERE / "disturbed.yaml", out)

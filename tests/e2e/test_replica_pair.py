@@ -57,6 +57,7 @@ def second(lab: Lab, status: dict[str, Any], tmp_path_factory: pytest.TempPathFa
     rules = [{"alert": one["name"], "expr": one["query"]} for group in groups for one in group["rules"]]
     for one in rules:
         one["expr"] = one["expr"].replace("[1s]", "[3s]") if one["alert"] == "Denied" else one["expr"]
+    rules.append({"alert": "OnlyThere", "expr": next(one["expr"] for one in rules if one["alert"] == "Denied")})
     (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "replicas", "rules": rules}]}))
     jobs = {"cilium-agent": status["agents"], "hubble": status["hubble"]}
     config = {
@@ -118,6 +119,7 @@ def test_a_pair_is_resolved_when_both_are(ran: tuple[Ended, dict[str, Any]]) -> 
     # The first forgets the last denial after 1 s on the wall; the second, with [3s], about 2 s later.
     assert seconds(alert["resolvedAt"]) - seconds(drill["lastAttemptAt"]) > 2.0
     assert quiet_of(drill, "Calm")["verdict"] == "quiet"
+    assert [(one["name"], one["state"]) for one in drill["collateral"]] == [("OnlyThere", "firing")]
 
 
 def test_a_replica_that_no_longer_answers_may_have_the_alert_still(

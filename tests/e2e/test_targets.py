@@ -150,3 +150,23 @@ def inside(lab: Lab, script: str) -> subprocess.CompletedProcess[str]:
         check=False,
         env=os.environ,
     )
+
+
+BROKEN = {  # by the name that the playbook expects
+    "route": {"receiver": "security", "group_wait": "0s"},
+    "receivers": [
+        {"name": "security", "webhook_configs": [{"url": "http://receiver.lab/webhook/security?status=500"}]}
+    ],
+}
+
+
+def test_a_receiver_that_fails_is_told_by_its_failed_tries(lab: Lab, cluster: Drills, tmp_path: Path) -> None:
+    routes = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "alertmanager", "namespace": "monitoring"}}
+    lab.kubectl("apply", "-f", "-", stdin=json.dumps({**routes, "data": {"alertmanager.yaml": json.dumps(BROKEN)}}))
+    done = cluster("run", PLAYBOOK, "--only", "closed", "--context", context(lab), *WATCHED, "--out", tmp_path / "out")
+    assert done.status == 1, done.err + done.out
+    (alert,) = cluster.result(tmp_path / "out")["drills"][0]["alerts"]
+    assert (alert["verdict"], alert["stoppedAt"]) == ("undelivered", "receiver-failed")
+    assert "tries to notify failed since the attack began" in alert["reason"]
+    assert alert["atAlertmanagerAt"] is not None
+    lab.kubectl("delete", "-n", "monitoring", "configmap/alertmanager")

@@ -55,9 +55,9 @@ def test_times_are_inherited() -> None:
     assert (security.group_interval_ms, security.group_by) == (300_000, ("alertname",))
 
 
-def test_integrations_are_counted() -> None:
-    assert routes_of(CONFIG, {"alertname": "Noise"}, NOW)[0].integrations == 0
-    assert routes_of(CONFIG, {"severity": "critical"}, NOW)[0].integrations == 2
+def test_integrations_are_named() -> None:
+    assert routes_of(CONFIG, {"alertname": "Noise"}, NOW)[0].integrations == ()
+    assert routes_of(CONFIG, {"severity": "critical"}, NOW)[0].integrations == ("pagerduty", "webhook")
 
 
 def test_muted_on_a_weekend_only() -> None:

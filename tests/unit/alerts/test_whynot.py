@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alerts.alertmanager import Deliveries, ManagedAlert, Silence
-from alerts.delivery import DeliveryFacts, decide_delivery, failed_since
+from alerts.delivery import DeliveryFacts, Tries, decide_active, decide_delivery, tries_since, unsure_of_tries
 from alerts.inputs import culprit, nearest, no_match
 from alerts.life import Life
 from alerts.prometheus import LoadedRecord, LoadedRule
@@ -183,7 +183,7 @@ MANAGED = ManagedAlert(
     muted_by=(),
     receivers=("security",),
 )
-ROUTE = Route("security", (), 30_000, 300_000, 14_400_000, (), 1)
+ROUTE = Route("security", (), 30_000, 300_000, 14_400_000, (), ("webhook",))
 DELIVERY = DeliveryFacts("Denied", {}, ("http://am",), MANAGED, receiver="security", routes=(ROUTE,))
 
 
@@ -222,17 +222,47 @@ def test_muted_by_time_although_it_shows_active() -> None:
 
 def test_wrong_receiver_and_one_that_sends_to_nothing() -> None:
     assert undelivered(receiver="page") == ("wrong-receiver", "it was routed to security, not to page")
-    silent = dataclasses.replace(ROUTE, integrations=0)
+    silent = dataclasses.replace(ROUTE, integrations=())
     assert "sends to nothing" in undelivered(receiver=None, routes=(silent,))[1]
 
 
 def test_a_failing_receiver_shows_only_in_requests() -> None:
     before, after = Deliveries("webhook", 1, 0, 1, 0), Deliveries("webhook", 1, 0, 4, 3)
-    assert failed_since((before,), (after,)) == 3
-    assert failed_since((after,), (Deliveries("webhook", 0, 0, 1, 1),)) == 1
-    assert undelivered(failed_requests=3)[0] == "receiver-failed"
-    assert undelivered(failed_requests=3, working=frozenset({"other"}))[0] == "receiver-failed"
-    assert undelivered(failed_requests=3, working=frozenset({"security"}))[0] == "unknown"  # others' failures
+    assert tries_since((before,), (after,)) == Tries(3, 3)
+    assert tries_since((after,), (Deliveries("webhook", 0, 0, 1, 1),)) == Tries(1, 1)  # it was restarted
+    assert tries_since((), (after,)) == Tries()  # they may be from long before
+    assert tries_since((before,), (after, Deliveries("slack", 0, 9, 9, 9)), {"webhook"}) == Tries(3, 3)
+    assert undelivered(tries=Tries(3, 3))[0] == "receiver-failed"
+    assert undelivered(tries=Tries(3, 3), working=frozenset({"other"}))[0] == "receiver-failed"
+    assert undelivered(tries=Tries(4, 3), working=frozenset({"security"}))[0] == "unknown"  # others' failures
+
+
+def active(**change: Any) -> tuple[str | None, str | None]:
+    facts = dataclasses.replace(DELIVERY, **{"receiver": None, **change})
+    found = decide_active(facts)
+    return None if found is None else found.at, unsure_of_tries(facts)
+
+
+@pytest.mark.parametrize(
+    ("change", "at"),
+    [
+        ({}, None),
+        ({"tries": Tries(2, 0)}, None),
+        ({"tries": Tries(2, 2)}, "receiver-failed"),
+        ({"routes": (dataclasses.replace(ROUTE, muted_by=("weekend",)),)}, "time-muted"),
+        ({"routes": (dataclasses.replace(ROUTE, integrations=()),)}, "wrong-receiver"),
+        ({"receiver": "page"}, "wrong-receiver"),
+    ],
+)
+def test_active_at_alertmanager_may_reach_nobody_all_the_same(change: dict[str, Any], at: str | None) -> None:
+    assert active(**change) == (at, None)
+
+
+def test_tries_of_which_some_failed_say_nothing_of_this_alert() -> None:
+    at, unsure = active(tries=Tries(3, 1))
+    assert at is None
+    assert unsure is not None
+    assert unsure.startswith("1 of 3 tries to notify failed since the attack began")
 
 
 def test_deduplicated_while_the_receiver_believes_that_it_fires() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from alerts.prometheus import LoadedRecord, LoadedRule, RuntimeInfo, Series
 from drills.engine.lives import downs
-from drills.engine.watch import ClockReading, Inputs, Snapshot, faults
+from drills.engine.polled import Inputs, faults
+from drills.engine.watch import ClockReading, Snapshot
 
 RULE = LoadedRule(
     name="Denied",
@@ -104,3 +105,48 @@ def test_series_that_never_existed_may_have_been_any_lost_targets() -> None:
     blind = replace(INPUTS, blind=True)
     assert period(*lost, inputs=blind) == ("scrape target down during the drill: hubble w1",)
     assert period(lost[1], lost[1], inputs=blind) == ()  # it had been down before
+
+
+def test_polls_that_were_not_made_show_nothing() -> None:
+    first, later = GOOD, replace(GOOD, at=60.0)
+    assert faults((first, later), INPUTS) == ("no poll was made for 60.0 s",)
+    assert faults((first, replace(GOOD, at=2.0)), INPUTS, until=4.0) == ()  # two evaluations
+    assert faults((first, replace(GOOD, at=2.0)), INPUTS, until=4.5) == ("no poll was made for 2.5 s",)
+    assert faults((first, later), replace(INPUTS, interval=30.0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("last", "newest", "told"),
+    [
+        (99.0, 99.0, False),  # not evaluated between the two polls
+        (
+            99.0,
+            99.9,
+            False,
+        ),  # after the first poll, and before the configuration was loaded: the group was not replaced
+        (99.0, 100.5, True),  # it may have been evaluated before with another text
+        (99.0, None, True),  # the group was replaced, and not evaluated since
+        (None, None, True),
+    ],
+)
+def test_configuration_loaded_between_two_polls(last: float | None, newest: float | None, told: bool) -> None:
+    process = GOOD.process
+    assert process is not None
+    found = period(
+        {"rules": (replace(RULE, last_evaluation=last),)},
+        {
+            "rules": (replace(RULE, last_evaluation=newest),),
+            "process": replace(process, last_config_time=100.0),
+        },
+    )
+    assert bool(found) == told
+    assert all("no poll shows with which text of the rule Denied it was evaluated" in one for one in found)
+
+
+def test_recording_rules_may_have_been_others_between_two_polls() -> None:
+    process = replace(GOOD.process, last_config_time=100.0)  # type: ignore[type-var]
+    record = LoadedRecord("a:b", "sum(x)", (), "ok", "", "g", 1000, 99.0)
+    changes = {"records": (record,)}, {"records": (replace(record, last_evaluation=100.5),), "process": process}
+    assert period(*changes) == ()
+    (said,) = period(*changes, inputs=replace(INPUTS, records=frozenset({"a:b"})))
+    assert said.startswith("Prometheus loaded its configuration again during the drill")

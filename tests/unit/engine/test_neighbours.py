@@ -63,6 +63,7 @@ WHOLE = (10.0, 20.0, 50.0)
         (("http", API, (), WHOLE), ("http", API, (), WHOLE), ("Denied", HTTP, 15.0), False),
         (("http", API, (), (1.0, 5.0, 50.0)), ("http", API, (), WHOLE), ("Denied", HTTP, 15.0), True),
         (("http", API, (), (1.0, 13.5, 50.0)), ("http", API, (), WHOLE), ("Denied", HTTP, 15.0), False),
+        (("http", API, (), (30.0, 40.0, 50.0)), ("http", API, (), WHOLE), ("Denied", HTTP, 15.0), True),
         (("tcp", DB, (), WHOLE), ("http", API, (), WHOLE), ("Drops", DROPS, 15.0), False),
     ],
 )

@@ -9,8 +9,9 @@ import pytest
 
 from alerts.alertmanager import ManagedAlert
 from alerts.prometheus import ActiveAlert, LoadedRule, RuntimeInfo
+from drills.engine.polled import Inputs
 from drills.engine.rest import shown
-from drills.engine.watch import ClockReading, Inputs, Snapshot
+from drills.engine.watch import ClockReading, Snapshot
 
 STILL = 6.0
 WANTED = [("Denied", {"severity": "warning"})]
