@@ -96,6 +96,16 @@ def test_a_policy_that_holds_is_held_for_an_identity_that_nobody_had_before(as_i
     assert as_it_is.evidence("nothing-wrong", "flow")["count"] == 60
 
 
+def test_a_refused_policy_beside_one_that_holds_is_told(as_it_is: Run) -> None:
+    """*Held* stands, for the other policy denied every attempt; that this one does nothing is said all the same."""
+    said = "CiliumNetworkPolicy app/guarded-by-nothing is not valid: rule must have at least one of"
+    verdict, reason = as_it_is.held("nothing-wrong")
+    assert (verdict, said in reason) == ("held", True)
+    (remark,) = as_it_is["nothing-wrong"]["enforcement"]["remarks"]
+    assert remark.startswith(said)
+    assert f"Found beside it: {said}" in as_it_is.ended.out
+
+
 def test_every_attempt_is_a_connection_of_its_own(as_it_is: Run) -> None:
     address = next(
         one["address"] for one in as_it_is.result["provenance"]["inputs"]["sources"] if one["source"] == "newcomer"
@@ -130,6 +140,7 @@ def test_a_server_that_reads_and_hangs_up_is_not_held(as_it_is: Run) -> None:
     assert verdict == "inconclusive"
     assert as_it_is["hangs-up"]["enforcement"]["outcomes"] == {"receive-eof": 60}
     assert "neither counters nor flows prove" in reason
+    assert "no policy can have denied it" in reason
 
 
 def test_one_of_two_backends_without_a_policy_is_breached_and_named(as_it_is: Run) -> None:
