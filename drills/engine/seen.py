@@ -10,8 +10,8 @@ from drills.engine.evidence import Reading
 from drills.engine.feasible import Watched
 from drills.engine.guarding import Guard
 from drills.engine.lives import NOTHING, Wanted
-from drills.engine.recovery import Undone
 from drills.engine.result import FlowEvidence, ImageInput, PolicyInput, Recovery, SourceInput
+from drills.engine.undone import Undone
 from drills.engine.watch import Instance
 from drills.inject.flood import Numbers
 from drills.inject.plaintext import Plaintext

@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from drills.cilium.encryption import KEY_BYTES, PUBLIC_KEY, PUBLIC_KEY_ALIAS, WIREGUARD, Picture, is_key, published_in
+from drills.cilium.encryption import (
+    KEY_BYTES,
+    PUBLIC_KEY,
+    PUBLIC_KEY_ALIAS,
+    WIREGUARD,
+    Picture,
+    is_key,
+    published_in,
+)
+from drills.cilium.peering import lacks, unheard
 from drills.errors import WorldError
 from drills.kube.api import Obj
 from drills.kube.references import Reference
@@ -68,10 +77,13 @@ class RestartAgent:
 
 @dataclass(frozen=True, slots=True)
 class RepairAgent:
-    """Put the key's file back, if ``run`` has hidden one, and restart the agent, which then sets up everything."""
+    """Put the key's file back, if ``run`` has hidden one, and restart the agent, which then sets up everything.
+    ``published``: the public key that the node had before.
+    """
 
     node: str
     run: str | None = None
+    published: str = ""
 
     def __post_init__(self) -> None:
         if self.run is not None and not _RUN.fullmatch(self.run):
@@ -145,10 +157,12 @@ def plan(
         case "key-removed":
             return Plan(injection, (_publish(name, node, None),))
         case "key-file-deleted":
-            hide = Step(f"hide the private key of {name}", HideKeyFile(name, run), RepairAgent(name, run))
+            repair = RepairAgent(name, run, published_in(node))
+            hide = Step(f"hide the private key of {name}", HideKeyFile(name, run), repair)
             return Plan(injection, (hide, Step(f"restart the agent of {name}", RestartAgent(name), None)))
         case "device-deleted":
-            return Plan(injection, (Step(f"delete cilium_wg0 of {name}", DeleteDevice(name), RepairAgent(name)),))
+            repair = RepairAgent(name, published=published_in(node))
+            return Plan(injection, (Step(f"delete cilium_wg0 of {name}", DeleteDevice(name), repair),))
         case "secret-deleted":
             return Plan(injection, (_delete_secret(injection, secret),))
 
@@ -236,27 +250,9 @@ def missing_after(plan: Plan, before: Picture, now: Picture, since: float) -> li
 
     ``since``: when the undo began, Unix time by the nodes' clock: what it repairs talks again before it has ended.
     """
+    there = sorted(before.keys() & now.keys())
     return [
         *(f"{node} is not there" for node in before.keys() - now.keys()),
-        *(text for node in sorted(before.keys() & now.keys()) for text in _lacks(plan, node, before, now, since)),
+        *(text for node in there for text in lacks(node, before[node].published, now)),
+        *(unheard(plan.injection.node, now, since) if plan.renews else ()),
     ]
-
-
-def _lacks(plan: Plan, node: str, before: Picture, now: Picture, since: float) -> list[str]:
-    keys, device = now[node], now[node].device
-    found = []
-    if keys.published != before[node].published:
-        found.append(f"CiliumNode {node} does not have the public key that it had")
-    if keys.encryption.mode != WIREGUARD or device is None:
-        return [*found, f"{node} has no WireGuard device ({keys.encryption.message or keys.encryption.mode})"]
-    if device.public_key != keys.published:
-        found.append(f"the device of {node} has another key than its CiliumNode")
-    if len(device.peers) != len(now) - 1:
-        found.append(f"{node} has {len(device.peers)} peers, not {len(now) - 1}")
-    for other in sorted(now.keys() - {node}):
-        peer = device.peer(now[other].published)
-        if peer is None:
-            found.append(f"{node} does not have {other} with its published key")
-        elif plan.renews and plan.injection.node in (node, other) and (peer.handshake or 0.0) <= since:
-            found.append(f"{node} has had no handshake with {other} since the undo")
-    return found
