@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from drills.engine import naming
 from drills.engine.exposure import exposed
+from drills.engine.guarding import Guarded
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
 from drills.engine.naming import key_of as _key
@@ -69,6 +70,7 @@ class Actors:
         self._actors: dict[str, Actor] = {}
         self._pods: dict[str, DrillPod] = {}
         self._meant: dict[str, Source | ExistingPod] = {}
+        self._enforced: dict[str, str] = {}
 
     def bring(self, drill: str, parts: Iterable[Part], lifetime: float) -> None:
         """Create what is needed and wait until it runs; ``lifetime``: wall seconds that a pod may live at most.
@@ -123,12 +125,24 @@ class Actors:
             if time.monotonic() > until or self._interrupt.stop.wait(LOOK_SECONDS):
                 raise WorldError(f"Cilium did not get ready for the drill within {REALISED_SECONDS:g} s: {lacking}")
         self._check_identities(endpoints)
+        self._enforced = {address: word for node in nodes.values() for address, word in node.enforced.items()}
         return Realised(
             policies=[policy_input(one, nodes) for one in policies],
             actors=[self._source_input(key) for key in self._actors],
             images=self._images(targets),
             unasked=unasked,
         )
+
+    def guarded(self, namespace: str, pod: str) -> Guarded | None:
+        """How policy is enforced on a pod: by its node's agent when all was realised, else by its CiliumEndpoint. None
+        for a pod that has no endpoint.
+        """
+        endpoint = self._target.cluster.endpoint(namespace, pod)
+        if endpoint is None:
+            return None
+        published = [name for name, enforcing in endpoint.enforcing.items() if enforcing]
+        word = ("both" if len(published) > 1 else "".join(published) or "none") if endpoint.enforcing else ""
+        return Guarded(f"{namespace}/{pod}", self._enforced.get(endpoint.address, word))
 
     def _images(self, targets: Sequence[Service]) -> list[ImageInput]:
         """What the acting pods, those behind the targets and Cilium's own run."""

@@ -11,6 +11,7 @@ from drills.engine import evidence
 from drills.engine.actors import Actors, Part
 from drills.engine.attempts import Probe
 from drills.engine.events import Role
+from drills.engine.guarding import Guard, Guarded, guard
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
 from drills.engine.seen import Seen
@@ -227,7 +228,7 @@ class Attack:
         seen, cluster = self._seen, self._target.cluster
         self._look_up_target()
         self._agents = frozenset(cluster.agents())
-        seen.not_enforcing = tuple(self._not_enforcing())
+        seen.guard = self._guard()
         seen.counter = self._proof.counter
         seen.counter_before = evidence.read(self._sources.prometheus, seen.counter)
 
@@ -235,19 +236,21 @@ class Attack:
         named = self._kind.service
         self._seen.service = None if named is None else self._target.cluster.service(*named)
 
-    def _not_enforcing(self) -> list[str]:
-        found = []
-        for backend in self._seen.service.backends if self._seen.service else ():
-            if backend.pod is None or self._seen.service is None:
-                continue
-            endpoint = self._target.cluster.endpoint(self._seen.service.namespace, backend.pod)
-            if endpoint is not None and not endpoint.enforcing["ingress"]:
-                found.append(f"no policy guards {endpoint.namespace}/{endpoint.name} (ingress is not enforced)")
+    def _guard(self) -> Guard:
+        """Whether policy is in force at both ends."""
+        actor, service = self._actors.of(self._injection.source), self._seen.service
+        ends = [] if service is None else [(service.namespace, one.pod) for one in service.backends if one.pod]
+        source = self._actors.guarded(actor.namespace, actor.pod)
+        backends = [self._actors.guarded(*one) for one in ends]
+        unknown = Guarded(f"{actor.namespace}/{actor.pod}", "")
+        return guard(source or unknown, [one for one in backends if one is not None], self._audited())
+
+    def _audited(self) -> list[str]:
         try:
-            audited = self._sources.prometheus.query(AUDITED)
+            found = self._sources.prometheus.query(AUDITED)
         except WorldError:
-            return found
-        return found + [f"{one.value:g} endpoints are in {one.labels.get('enforcement')} mode" for one in audited]
+            return []
+        return [f"{one.value:g} endpoints are in {one.labels.get('enforcement')} mode" for one in found]
 
     def attacker(self, within: float = float("inf")) -> Probe:
         """The attack's probe; all of it is to be made ``within`` wall seconds."""

@@ -46,13 +46,15 @@ def enforcement(spec: Spec, seen: Seen, beside: Control) -> Enforcement:
     """The enforcement's verdict, beside the control's."""
     counts = tally(preflight.attack_of(spec).attempts, seen.attack)
     counter, flows = _counter(seen), seen.flows
-    meanwhile = _changed_meanwhile(seen)
-    found = judge_enforcement(
-        counts, beside.verdict, evidence.proof(counter, flows), short_timeout(spec, seen) or meanwhile or untried(seen)
-    )
+    doubt = short_timeout(spec, seen) or _changed_meanwhile(seen) or untried(seen)
+    found = judge_enforcement(counts, beside.verdict, evidence.proof(counter, flows), doubt)
+    if found.verdict == "held" and seen.guard.doubts:
+        found = Judgement("inconclusive", seen.guard.doubts[0])
+    remarks = list(_remarks(found, seen, counter, flows))
     return Enforcement(
         verdict=found.verdict,
-        reason="; ".join([_reason(found, seen, counts), *_remarks(found, seen, counter, flows)]),
+        reason="; ".join([_reason(found, seen, counts), *remarks]),
+        remarks=remarks,
         attempts=counts.attempts,
         planned=counts.planned,
         denied=counts.denied,
@@ -86,16 +88,13 @@ def _remarks(
         yield "an agent restarted or could not be read, so its counter is partial"
     if flows is not None and flows.partial:
         yield "events were lost, or a node could not be asked, so the flows are partial"
-    if found.verdict != "held":
-        meanwhile = _changed_meanwhile(seen)
-        if meanwhile is not None and meanwhile != found.reason:
-            yield meanwhile
-        yield from (
-            f"{_title(one)} is not valid: {one.message}"
-            for one in _concerning(seen, seen.policies)
-            if one.valid is False
-        )
-        yield from seen.not_enforcing
+    meanwhile = _changed_meanwhile(seen)
+    if meanwhile is not None and meanwhile != found.reason:
+        yield meanwhile
+    yield from (
+        f"{_title(one)} is not valid: {one.message}" for one in _concerning(seen, seen.policies) if one.valid is False
+    )
+    yield from (text for text in seen.guard.remarks if text != found.reason)
     leaks = {name: sum(made.values()) for name, made in _by_backend(seen, OutcomeKind.LEAKED).items()}
     if leaks:
         yield "by backend: " + ", ".join(

@@ -236,6 +236,7 @@ class Fault:
         """The last change first; then until all is as before. What cannot be put back stays recorded."""
         since = self._fault.undo_began = self._seen.attack_ended = time.time()
         self._journal.write("undo", drill=self.name, changes=len(self._numbers))
+        finished = []
         for number in reversed(self._numbers):
             record = self._journal.record(number)
             if record is None:
@@ -243,8 +244,12 @@ class Fault:
             undone = put_back(self._target.cluster, record)
             self._fault.undone.append(undone)
             if undone.finished:
-                self._journal.undone(number)
+                finished.append(number)
         self._await_restored(plan, before, self._handshakes_since(since), since)
+        missing = self._fault.missing
+        if not (missing.lacking or missing.unknown):  # else it stays recorded: that the agents realised it is not shown
+            for number in finished:
+                self._journal.undone(number)
         self._fault.repair_seconds = round(self._target.playbook(time.time() - since), 1)
         if self._captures is None:
             return
@@ -317,7 +322,7 @@ def wall_seconds(injection: WireguardInjection, time_lapse: float) -> float:
 def _recorded(undo: wireguard.Undo) -> Restore | RepairAgent:
     if isinstance(undo, RestoreObject):
         return Restore(object=undo.object, before=undo.before, after=undo.after)
-    return RepairAgent(node=undo.node, run=undo.run)
+    return RepairAgent(node=undo.node, run=undo.run, published=undo.published)
 
 
 def _in_words(how: Restore | RepairAgent) -> str:

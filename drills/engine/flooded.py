@@ -44,6 +44,7 @@ def enforcement(seen: Seen, load: LoadSeen, found: Sequence[During]) -> Enforcem
     return Enforcement(
         verdict=verdict,
         reason="; ".join(reasons),
+        remarks=list(dict.fromkeys(text for one in each for text in one.remarks)),
         attempts=sum(one.attempts for one in each),
         planned=sum(one.planned for one in each),
         denied=sum(one.denied for one in each),
@@ -71,8 +72,16 @@ def numbers(load: LoadSeen) -> FloodLoad:
 
 
 def _own(one: Under, all_of_them: Sequence[Under], whole: Seen) -> Seen:
-    """What was seen of one of them: the counter without what the policy denied the others meanwhile."""
-    seen = replace(one.seen, control=whole.control, lack=one.seen.lack or whole.lack)
+    """What was seen of one of them, with what all of them share; the counter without what the policy denied the others
+    meanwhile.
+    """
+    seen = replace(
+        one.seen,
+        control=whole.control,
+        lack=one.seen.lack or whole.lack,
+        policies=whole.policies,
+        policies_after=whole.policies_after,
+    )
     after = seen.counter_after
     if after is None:
         return seen

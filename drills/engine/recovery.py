@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import TypeVar
 
+from drills.engine.reconnected import Reconnected, node_of
 from drills.engine.records import Outstanding, Records
-from drills.engine.result import RecoveryVerdict
 from drills.engine.undo import Delete, Record, RepairAgent, Restore, differences, fresh, revert
+from drills.engine.undone import Undone
 from drills.errors import WorldError
 from drills.kube import Cluster, KubeError
 from drills.kube.pods import RUN
@@ -29,23 +29,6 @@ _HOPELESS = (401, 403, 422)  # statuses that another try does not change
 
 Wait = Callable[[float], object]
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Undone:
-    """What became of one change. ``finished``: nothing of it is left, and its record may go. ``theirs``: somebody else
-    has the last word on what is left, ``accepted``: and may keep it.
-    """
-
-    what: str
-    verdict: RecoveryVerdict
-    text: str
-    finished: bool
-    theirs: bool = False
-    accepted: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.verdict}: {self.what}: {self.text}"
 
 
 def recover(
@@ -67,7 +50,7 @@ def recover(
     for one in records.outstanding():
         if stop is not None and stop.is_set():
             break
-        undone = _recover_one(cluster, records, one, accept, wait)
+        undone = _recover_one(cluster, records, one, accept, wait, stop)
         say(str(undone))
         found.append(undone)
     return found
@@ -80,12 +63,14 @@ def exit_status(undone: Sequence[Undone]) -> int:
     return WorldError.exit_status if any(one.verdict == "not-verified" for one in undone) else 0
 
 
-def _recover_one(cluster: Cluster, records: Records, one: Outstanding, accept: bool, wait: Wait) -> Undone:
+def _recover_one(
+    cluster: Cluster, records: Records, one: Outstanding, accept: bool, wait: Wait, stop: threading.Event | None
+) -> Undone:
     record = one.record
     if record is None:
         text = f"its record cannot be read by this version ({one.problem}); undo it with the version that wrote it"
         return Undone(one.what, "not-verified", text, finished=False)
-    undone = put_back(cluster, record, wait=wait)
+    undone = _verified(cluster, record, wait, stop)
     if accept and undone.theirs:
         undone = changed(undone, text=f"{undone.text}; accepted as it is", finished=True, accepted=True)
     if not undone.finished:
@@ -95,6 +80,14 @@ def _recover_one(cluster: Cluster, records: Records, one: Outstanding, accept: b
     except WorldError as error:
         return changed(undone, text=f"{undone.text}; its record is still there: {error}", finished=False)
     return undone
+
+
+def _verified(cluster: Cluster, record: Record, wait: Wait, stop: threading.Event | None) -> Undone:
+    """Undone in the API is not yet undone: where a node's keys were changed, the agents are asked."""
+    node = node_of(record)
+    nodes = None if node is None else Reconnected(cluster, node, wait, stop)
+    undone = put_back(cluster, record, wait=wait)
+    return nodes.judge(undone) if nodes is not None and undone.finished else undone
 
 
 def put_back(cluster: Cluster, record: Record, *, wait: Wait = time.sleep) -> Undone:
@@ -161,8 +154,10 @@ def _repair(cluster: Cluster, record: Record, undo: RepairAgent, wait: Wait) -> 
     wireguard.wait_agent(undo.node)
     returned = undo.run is not None and wireguard.put_key_file_back(undo.node, undo.run)
     wireguard.restart_agent(undo.node)
-    text = f"the agent of {undo.node} was restarted{' with the key that it had' if returned else ''}"
-    return Undone(record.what, "restored", text, finished=True)
+    keyless = undo.run is not None and not returned
+    how = " with the key that it had" if returned else "; the key's file was not where it had been hidden"
+    text = f"the agent of {undo.node} was restarted{how if undo.run is not None else ''}"
+    return Undone(record.what, "restored", text, finished=True, keyless=keyless)
 
 
 # --- what was changed -------------------------------------------------------------------------------------------------

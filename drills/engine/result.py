@@ -83,6 +83,7 @@ class Enforcement(Model):
 
     verdict: EnforcementVerdict
     reason: str = ""
+    remarks: list[str] = Field(default_factory=list)  # what was found beside it; the reason ends with them
     attempts: int
     planned: int
     denied: int

@@ -8,9 +8,10 @@ from alerts.prometheus import LoadedRecord, LoadedRule
 from drills.engine.attempts import Classified
 from drills.engine.evidence import Reading
 from drills.engine.feasible import Watched
+from drills.engine.guarding import Guard
 from drills.engine.lives import NOTHING, Wanted
-from drills.engine.recovery import Undone
 from drills.engine.result import FlowEvidence, ImageInput, PolicyInput, Recovery, SourceInput
+from drills.engine.undone import Undone
 from drills.engine.watch import Instance
 from drills.inject.flood import Numbers
 from drills.inject.plaintext import Plaintext
@@ -95,7 +96,7 @@ class Seen:
     policies: list[PolicyInput] = field(default_factory=list)
     policies_after: list[PolicyInput] | None = None  # None: they were not read again
     concerned: frozenset[str] | None = None  # namespaces ("" for the cluster) whose policies may matter; None: all
-    not_enforcing: tuple[str, ...] = ()  # pods behind the target that no policy guards, and endpoints in audit mode
+    guard: Guard = field(default_factory=Guard)  # whether policy is in force at both ends of the attack
     actors: list[SourceInput] = field(default_factory=list)
     images: list[ImageInput] = field(default_factory=list)
     unasked: list[str] = field(default_factory=list)  # what the record lacks because nobody could be asked, and why

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
 from drills.engine.records import Outstanding, Records
-from drills.engine.recovery import Undone, recover
+from drills.engine.recovery import recover
+from drills.engine.undone import Undone
 from drills.errors import WorldError
 from drills.kube import Cluster
 from drills.kube.lease import Lease

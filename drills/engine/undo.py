@@ -81,11 +81,13 @@ class Restore(Model):
 class RepairAgent(Model):
     """Undo of a fault in a node's WireGuard that the API does not show: the key's file that ``run`` has hidden is put
     back (None: none was hidden), and the agent is restarted, which then sets up everything. Both can be repeated.
+    ``published``: the public key that the node had before (empty in records of versions that did not write it down).
     """
 
     action: Literal["repair-agent"] = "repair-agent"
     node: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,252}$")
     run: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,60}$")
+    published: str = ""
 
 
 Undo: TypeAlias = Annotated[Delete | Restore | RepairAgent, Field(discriminator="action")]

@@ -26,6 +26,7 @@ from drills.cilium.encryption import (
     is_key,
     published_in,
 )
+from drills.cilium.peering import lacks, unheard
 from drills.errors import WorldError
 from drills.kube.api import Obj
 from drills.kube.references import Reference
@@ -77,10 +78,13 @@ class RestartAgent:
 
 @dataclass(frozen=True, slots=True)
 class RepairAgent:
-    """Put the key's file back, if ``run`` has hidden one, and restart the agent, which then sets up everything."""
+    """Put the key's file back, if ``run`` has hidden one, and restart the agent, which then sets up everything.
+    ``published``: the public key that the node had before.
+    """
 
     node: str
     run: str | None = None
+    published: str = ""
 
     def __post_init__(self) -> None:
         if self.run is not None and not _RUN.fullmatch(self.run):
@@ -154,10 +158,12 @@ def plan(
         case "key-removed":
             return Plan(injection, (_publish(name, node, None),))
         case "key-file-deleted":
-            hide = Step(f"hide the private key of {name}", HideKeyFile(name, run), RepairAgent(name, run))
+            repair = RepairAgent(name, run, published_in(node))
+            hide = Step(f"hide the private key of {name}", HideKeyFile(name, run), repair)
             return Plan(injection, (hide, Step(f"restart the agent of {name}", RestartAgent(name), None)))
         case "device-deleted":
-            return Plan(injection, (Step(f"delete cilium_wg0 of {name}", DeleteDevice(name), RepairAgent(name)),))
+            repair = RepairAgent(name, published=published_in(node))
+            return Plan(injection, (Step(f"delete cilium_wg0 of {name}", DeleteDevice(name), repair),))
         case "secret-deleted":
             return Plan(injection, (_delete_secret(injection, secret),))
 
@@ -264,7 +270,8 @@ def missing_after(plan: Plan, before: Picture, now: Picture, since: float) -> Mi
     return Missing(
         lacking=(
             *(f"{node} is not there" for node in sorted(before.keys() - now.keys())),
-            *(text for node in told for text in _lacks(plan, node, before, now, since)),
+            *(text for node in told for text in lacks(node, before[node].published, now)),
+            *(unheard(plan.injection.node, now, since) if plan.renews else ()),
         ),
         unknown=tuple(
             f"the agent of {node} does not say how its encryption is: {keys.encryption.message}"
@@ -272,23 +279,3 @@ def missing_after(plan: Plan, before: Picture, now: Picture, since: float) -> Mi
             if keys.encryption.mode == UNKNOWN
         ),
     )
-
-
-def _lacks(plan: Plan, node: str, before: Picture, now: Picture, since: float) -> list[str]:
-    keys, device = now[node], now[node].device
-    found = []
-    if keys.published != before[node].published:
-        found.append(f"CiliumNode {node} does not have the public key that it had")
-    if keys.encryption.mode != WIREGUARD or device is None:
-        return [*found, f"{node} has no WireGuard device ({keys.encryption.message or keys.encryption.mode})"]
-    if device.public_key != keys.published:
-        found.append(f"the device of {node} has another key than its CiliumNode")
-    if len(device.peers) != len(now) - 1:
-        found.append(f"{node} has {len(device.peers)} peers, not {len(now) - 1}")
-    for other in sorted(now.keys() - {node}):
-        peer = device.peer(now[other].published)
-        if peer is None:
-            found.append(f"{node} does not have {other} with its published key")
-        elif plan.renews and plan.injection.node in (node, other) and (peer.handshake or 0.0) <= since:
-            found.append(f"{node} has had no handshake with {other} since the undo")
-    return found

@@ -36,7 +36,7 @@ class Endpoint:
     state: str
     address: str
     revision: int | None
-    enforcing: Mapping[str, bool] = field(default_factory=dict)  # by direction: ingress, egress
+    enforcing: Mapping[str, bool] = field(default_factory=dict)  # by direction: ingress, egress; none: it does not say
 
     @property
     def ready(self) -> bool:
@@ -253,7 +253,7 @@ def _endpoint(found: Obj) -> Endpoint:
         state=str(status.get("state", "")),
         address=str(addresses[0].get("ipv4") or addresses[0].get("ipv6") or ""),
         revision=policy.get("revision"),
-        enforcing={name: bool((policy.get(name) or {}).get("enforcing")) for name in ("ingress", "egress")},
+        enforcing={name: bool((policy.get(name) or {}).get("enforcing")) for name in ("ingress", "egress") if policy},
     )
 
 

@@ -21,11 +21,15 @@ from drills.kube.cilium import Agent, CiliumApi
 
 @dataclass(frozen=True, slots=True)
 class NodePolicies:
-    """What one node's agent has. ``rules`` is its own text of them; ``realised`` revisions by an endpoint's address."""
+    """What one node's agent has. ``rules`` is its own text of them; by an endpoint's address: ``realised`` revisions,
+    and ``enforced``, in which directions policy is enforced (none, ingress, egress, both; with audit- before it if what
+    is denied is let through).
+    """
 
     revision: int
     rules: str
     realised: Mapping[str, int] = field(default_factory=dict)
+    enforced: Mapping[str, str] = field(default_factory=dict)
 
     def has(self, uid: str) -> bool:
         """Whether the agent has imported the policy of that uid."""
@@ -37,14 +41,21 @@ def node_policies(cluster: CiliumApi, agent: Agent, stop: threading.Event | None
     rules = _json(cluster, agent, ["cilium-dbg", "policy", "get", "-o", "json"], stop)
     endpoints = _json(cluster, agent, ["cilium-dbg", "endpoint", "list", "-o", "json"], stop)
     try:
-        return NodePolicies(int(rules["revision"]), str(rules["policy"]), dict(_realised(endpoints)))
+        found = list(_realised(endpoints))
+        return NodePolicies(
+            int(rules["revision"]),
+            str(rules["policy"]),
+            {address: int(policy.get("policy-revision", 0)) for address, policy in found},
+            {address: str(policy["policy-enabled"]) for address, policy in found if policy.get("policy-enabled")},
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise WorldError(f"The agent {agent.pod} does not tell its policies as Cilium does: {error!r}") from None
 
 
-def _realised(endpoints: Any) -> list[tuple[str, int]]:
+def _realised(endpoints: Any) -> list[tuple[str, Any]]:
+    """What each endpoint has realised, by address."""
     return [
-        (str(address), int(status["policy"]["realized"].get("policy-revision", 0)))
+        (str(address), status["policy"]["realized"])
         for status in (each.get("status") or {} for each in endpoints)
         if status.get("policy") and status["policy"].get("realized")
         for pair in (status.get("networking") or {}).get("addressing") or ()

@@ -15,6 +15,7 @@ from drills.report.proven import (
     of_enforcement,
     of_quiet,
     of_recovery,
+    of_remarks,
     of_resolution,
 )
 from drills.report.record import DrillRecord
@@ -58,6 +59,7 @@ def _stopped(drill: Drill) -> Iterator[Finding]:
 
 
 def _enforcement(drill: Drill, record: DrillRecord, provenance: Provenance) -> Iterator[Finding]:
+    yield from (_of(one, "The verdict does not rest on it, but somebody may.") for one in of_remarks(drill))
     statement = of_enforcement(drill)
     if statement.tone == "good" or (drill.verdict == "aborted" and statement.tone == "doubt"):
         return

@@ -25,6 +25,7 @@ def statements(drill: Drill) -> Iterator[Statement]:
     if drill.verdict == "aborted":
         yield Statement("stop", f"Stopped before it could be judged: {'; '.join(map(sentence, drill.reasons))}.")
     yield of_enforcement(drill)
+    yield from of_remarks(drill)
     for alert in drill.alerts:
         yield of_alert(alert)
         yield from of_resolution(alert)
@@ -70,6 +71,13 @@ def _of_fault(enforcement: Enforcement, what: str) -> Statement:
     return Statement(
         "bad", f"The {what} {'did not hold' if what == 'encryption' else 'was not as expected'}: {reason}."
     )
+
+
+def of_remarks(drill: Drill) -> Iterator[Statement]:
+    """What was found beside a policy that held; any other verdict's reason says it."""
+    if drill.enforcement.verdict == "held":
+        for text in drill.enforcement.remarks:
+            yield Statement("doubt", f"Found beside it: {sentence(text)}.")
 
 
 def _under(drill: Drill) -> str:

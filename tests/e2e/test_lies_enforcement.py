@@ -10,7 +10,9 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Lab, drills_of
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.lab
 
 HERE = Path(__file__).with_name("lies_enforcement")
 K = 60  # the lab's time-lapse
+LATE = 2.5  # seconds on the wall that endpoints are late
 UNDER_WAY = 0.8  # seconds on the wall after which the first attempts have been made
 
 
@@ -75,12 +78,26 @@ def meddled(as_it_is: Run, meddler: Meddler, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
-def without_dns(meddled: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def other_dns(meddled: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Drills with another resolver, in a cluster that is slow to allocate identities."""
+    lab, late = meddled.lab, ("patch", "-n", "kube-system", "configmap", "cilium-config", "--type=merge", "-p")
+    lab.kubectl("scale", "-n", "kube-system", "deployment/coredns", "--replicas=0")
+    lab.kubectl("wait", "-n", "kube-system", "pod", "-l", "k8s-app=kube-dns", "--for=delete", "--timeout=20s")
+    lab.kubectl("label", "-n", "kube-system", "pod", "resolver", "k8s-app=kube-dns")
+    lab.kubectl(*late, f'{{"data": {{"lab-endpoint-delay": "{LATE}"}}}}')
+    out = tmp_path_factory.mktemp("other-dns") / "out"
+    try:
+        return Run(lab, lab.drills("run", HERE / "resolver.yaml", "--lab", "--out", out), out)
+    finally:
+        lab.kubectl(*late, '{"data": {"lab-endpoint-delay": null}}')
+
+
+@pytest.fixture(scope="module")
+def without_dns(other_dns: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A drill when nobody answers for names any more; the last of the lab."""
-    meddled.lab.kubectl("scale", "-n", "kube-system", "deployment/coredns", "--replicas=0")
-    meddled.lab.kubectl("wait", "-n", "kube-system", "pod", "-l", "k8s-app=kube-dns", "--for=delete", "--timeout=20s")
+    other_dns.lab.kubectl("delete", "-n", "kube-system", "pod", "resolver", "--grace-period=0", "--force")
     out = tmp_path_factory.mktemp("without-dns") / "out"
-    return Run(meddled.lab, meddled.lab.drills("run", HERE / "without-dns.yaml", "--lab", "--out", out), out)
+    return Run(other_dns.lab, other_dns.lab.drills("run", HERE / "without-dns.yaml", "--lab", "--out", out), out)
 
 
 # --- as it is ---------------------------------------------------------------------------------------------------------
@@ -94,6 +111,16 @@ def test_a_policy_that_holds_is_held_for_an_identity_that_nobody_had_before(as_i
     events = [one["event"] for one in as_it_is.journal if one.get("drill") == "nothing-wrong"]
     assert events.index("ready") < events.index("warm-up") < events.index("attack")
     assert as_it_is.evidence("nothing-wrong", "flow")["count"] == 60
+
+
+def test_a_refused_policy_beside_one_that_holds_is_told(as_it_is: Run) -> None:
+    """*Held* stands, for the other policy denied every attempt; that this one does nothing is said all the same."""
+    said = "CiliumNetworkPolicy app/guarded-by-nothing is not valid: rule must have at least one of"
+    verdict, reason = as_it_is.held("nothing-wrong")
+    assert (verdict, said in reason) == ("held", True)
+    (remark,) = as_it_is["nothing-wrong"]["enforcement"]["remarks"]
+    assert remark.startswith(said)
+    assert f"Found beside it: {said}" in as_it_is.ended.out
 
 
 def test_every_attempt_is_a_connection_of_its_own(as_it_is: Run) -> None:
@@ -130,6 +157,7 @@ def test_a_server_that_reads_and_hangs_up_is_not_held(as_it_is: Run) -> None:
     assert verdict == "inconclusive"
     assert as_it_is["hangs-up"]["enforcement"]["outcomes"] == {"receive-eof": 60}
     assert "neither counters nor flows prove" in reason
+    assert "no policy can have denied it" in reason
 
 
 def test_one_of_two_backends_without_a_policy_is_breached_and_named(as_it_is: Run) -> None:
@@ -178,6 +206,15 @@ def test_a_source_on_the_nodes_network_is_refused(as_it_is: Run) -> None:
     verdict, reason = as_it_is.held("on-the-node")
     assert (verdict, as_it_is["on-the-node"]["enforcement"]["attempts"]) == ("inconclusive", 0)
     assert "uses the node's network" in reason
+
+
+def test_a_service_that_nobody_stands_behind_denies_nothing(as_it_is: Run) -> None:
+    """Nobody passed a policy there, and nobody was denied by one; the control goes to another Service, and is up."""
+    verdict, reason = as_it_is.held("nobody-there")
+    enforcement, control = as_it_is["nobody-there"]["enforcement"], as_it_is["nobody-there"]["control"]
+    assert (verdict, control["verdict"], enforcement["leaked"]) == ("inconclusive", "up", 0)
+    assert enforcement["outcomes"] == {"connect-refused": 60}
+    assert "connect-refused: 60" in reason
 
 
 def test_silence_is_held_where_flows_show_every_drop(as_it_is: Run) -> None:
@@ -296,6 +333,42 @@ def test_recovery_takes_time_and_leaves_nothing_of_the_drills(meddled: Run) -> N
         Inside(meddled.lab).enter("pgrep", "-f", "drills[.]probe"), capture_output=True, check=False
     )
     assert probes.stdout == b""
+
+
+# --- another resolver, and late identities ----------------------------------------------------------------------------
+
+
+def test_a_resolver_that_refuses_by_itself_is_never_held(other_dns: Run) -> None:
+    """The lookups passed the policy: counter and flows of Cilium's DNS proxy show no denial at all."""
+    verdict, reason = other_dns.held("resolver-refuses")
+    assert other_dns["resolver-refuses"]["enforcement"]["outcomes"] == {"dns-refused": 60}
+    assert other_dns["resolver-refuses"]["control"]["verdict"] == "up"
+    assert verdict == "breached"
+    assert "the policy made only 0 by counter, 0 by flow" in reason
+
+
+def test_a_denied_name_on_an_allowed_address_judges_nothing(other_dns: Run) -> None:
+    """The datapath knows addresses, not names: the connection stands, and that is no leak."""
+    enforcement = other_dns["shared-address"]["enforcement"]
+    assert (enforcement["verdict"], enforcement["leaked"]) == ("inconclusive", 0)
+    assert enforcement["outcomes"] == {"shared-address": 60}
+    assert "shared-address: 60" in enforcement["reason"]
+
+
+def test_no_attempt_is_made_before_the_drill_pod_has_its_identity(other_dns: Run) -> None:
+    """The pod runs long before Cilium knows it; who attacked then could be dropped as nobody."""
+    for drill in ("resolver-refuses", "shared-address"):
+        at = {one["event"]: _at(one) for one in reversed(other_dns.journal) if one.get("drill") == drill}
+        made = min(_at(one) for one in other_dns.journal if one["event"] == "change")
+        assert at["ready"] - made >= LATE
+        assert at["ready"] < at["warm-up"] < at["attack"]
+        assert datetime.fromisoformat(other_dns[drill]["firstAttemptAt"]).timestamp() > at["ready"]
+    identities = {one["identity"] for one in other_dns.result["provenance"]["inputs"]["sources"]}
+    assert None not in identities
+
+
+def _at(event: dict[str, Any]) -> float:
+    return datetime.fromisoformat(event["at"]).timestamp()
 
 
 # --- without DNS ------------------------------------------------------------------------------------------------------

@@ -43,12 +43,16 @@ def keys(lab: Lab) -> dict[str, Any]:
     return {node["metadata"]["name"]: node["metadata"]["annotations"] for node in nodes}
 
 
-def encryption(lab: Lab) -> dict[str, Any]:
-    """What the agent of the node says now."""
+def in_agent(lab: Lab, *command: str) -> str:
+    """A command in the agent of the node."""
     pods = json.loads(lab.kubectl("get", "pods", "-n", "kube-system", "-l", "k8s-app=cilium", "-o", "json"))["items"]
     (name,) = [pod["metadata"]["name"] for pod in pods if pod["spec"]["nodeName"] == NODE]
-    command = ("cilium-dbg", "encrypt", "status", "-o", "json")
-    found: dict[str, Any] = json.loads(lab.kubectl("exec", "-n", "kube-system", name, "--", *command))
+    return lab.kubectl("exec", "-n", "kube-system", name, "--", *command)
+
+
+def encryption(lab: Lab) -> dict[str, Any]:
+    """What the agent of the node says now."""
+    found: dict[str, Any] = json.loads(in_agent(lab, "cilium-dbg", "encrypt", "status", "-o", "json"))
     return found
 
 
@@ -143,7 +147,30 @@ def test_killed_over_what_only_the_agent_can_repair(lab: Lab, tmp_path: Path, fa
 
     assert recovered.status == 0, recovered.out + recovered.err
     assert f"the agent of {NODE} was restarted" in recovered.out
+    assert "all nodes have its key as before, and there were handshakes since" in recovered.out
     (device,) = encryption(lab)["wireguard"]["interfaces"]
     assert (device["public-key"], device["peer-count"]) == (was["public-key"], was["peer-count"])
     assert keys(lab) == annotations
+    nothing_is_left(lab)
+
+
+def test_a_key_that_is_lost_is_not_restored_although_the_agent_was_restarted(lab: Lab, tmp_path: Path) -> None:
+    """Somebody tidies up the agent's directory before recovery: the node has another key for good. Last of the lab."""
+    before = keys(lab)
+    kill(lab, tmp_path, "key-file-deleted", "effect")
+    state = "/var/run/cilium/state"
+    hidden = [name for name in in_agent(lab, "ls", state).split() if ".drills-" in name]
+    in_agent(lab, "rm", *(f"{state}/{name}" for name in hidden))
+
+    for _ in range(2):
+        recovered = lab.drills("recover")
+        assert recovered.status == 1, recovered.out + recovered.err
+        assert f"not-restored: hide the private key of {NODE}: the agent of {NODE} was restarted" in recovered.out
+        assert f"CiliumNode {NODE} does not have the public key that it had" in recovered.out
+        assert "the key that it had is lost" in recovered.out
+    assert keys(lab) != before
+    assert len(hidden) == 1
+
+    accepted = lab.drills("recover", "--accept")
+    assert accepted.status == 0, accepted.out + accepted.err
     nothing_is_left(lab)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -19,9 +20,10 @@ from undo_driver import KEY, MADE, NODE, RUN, SECRET, changed
 from drills.budget import ONCE, Budget
 from drills.engine.journal import Journal
 from drills.engine.records import Records
-from drills.engine.recovery import Undone, exit_status, put_back, recover
+from drills.engine.recovery import exit_status, put_back, recover
 from drills.engine.session import alone
 from drills.engine.undo import Delete, Record, Restore
+from drills.engine.undone import Undone
 from drills.errors import WorldError
 from drills.kube import Cluster
 from drills.kube.holder import Holder
@@ -209,6 +211,20 @@ def test_removed_annotation_comes_back(cluster: Cluster) -> None:
     (undone,) = recovered(cluster)
     assert undone.verdict == "restored"
     assert have(cluster, NODE)["metadata"]["annotations"] == before["metadata"]["annotations"]
+
+
+def test_key_that_is_back_is_not_verified_while_no_agent_says_so(cluster: Cluster) -> None:
+    """The object is equal again; here run no agents. Who stops the waiting can have it looked at again."""
+    alter(cluster, key=base64.b64encode(b"k" * 32).decode())
+    before = have(cluster, NODE)
+    rekey(cluster)
+    stop = threading.Event()
+    (undone,) = recover(cluster, silent, stop=stop, wait=lambda _: stop.set())
+    assert (undone.verdict, undone.finished) == ("not-verified", False)
+    assert "k8s-w1 has no WireGuard device (its agent does not run)" in undone.text
+    assert have(cluster, NODE)["metadata"]["annotations"] == before["metadata"]["annotations"]
+    assert exit_status([undone]) == 3
+    assert len(Records(cluster).outstanding()) == 1
 
 
 def test_object_deleted_by_somebody_else_stays_deleted(cluster: Cluster) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
@@ -22,7 +23,7 @@ from drills.lab.agent.book import Book, services_of, warm_up
 from drills.lab.agent.cluster import Cluster, Identities, Pod, address_of, labels_of_pod, pod_of
 from drills.lab.agent.compile import PolicyNumbers, compile_node
 from drills.lab.agent.debug import Debug
-from drills.lab.agent.encryption import Encryption
+from drills.lab.agent.encryption import CONFIG, Encryption
 from drills.lab.agent.health import Health
 from drills.lab.agent.node import NodeAgent
 from drills.lab.agent.observe import hubble
@@ -33,6 +34,7 @@ from drills.lab.api.resources import (
     CILIUM_ENDPOINTS,
     CILIUM_IDENTITIES,
     CNP,
+    CONFIGMAPS,
     ENDPOINTS,
     NAMESPACES,
     PODS,
@@ -67,6 +69,7 @@ class Agents:
         self._numbered = 0  # endpoints so far; each gets a number
         self._pods: dict[str, tuple[str, int]] = {}  # uid -> node, endpoint number
         self._keys: dict[str, tuple[str, str]] = {}  # uid -> namespace, name
+        self._wired: dict[str, float] = {}  # uid -> when
         self._realised = {node: Realised(0) for node in plan.NODES}
         self._dirty = asyncio.Event()
         self._asked = 0  # how often something changed
@@ -104,6 +107,7 @@ class Agents:
         self._numbered += 1
         self._pods[uid] = (pod["spec"]["nodeName"], self._numbered)
         self._keys[uid] = (namespace, name)
+        self._wired[uid] = time.monotonic()
         await self._realised_change(self._touch())
 
     async def remove_endpoint(self, pod: Obj) -> None:
@@ -111,6 +115,7 @@ class Agents:
         if self._pods.pop(uid_of(pod), None) is None:
             return
         self._keys.pop(uid_of(pod), None)
+        self._wired.pop(uid_of(pod), None)
         with suppress(ApiError):
             self._store.remove(CILIUM_ENDPOINTS, namespace_of(pod), name_of(pod))
         await self._realised_change(self._touch())
@@ -272,6 +277,16 @@ class Agents:
                 new = status.policy_status(obj.get("status") or {}, imported, self._realised, now)
                 self._store.set_status(resource, imported.namespace, imported.name, new)
 
+    def _delay(self) -> float:
+        """Seconds on the wall that a CiliumEndpoint comes after its pod, as where identities are slow to be had: by
+        ``lab-endpoint-delay`` in ConfigMap kube-system/cilium-config, which is no key of Cilium's.
+        """
+        config = self._store.find(CONFIGMAPS, *CONFIG) or {}
+        try:
+            return float((config.get("data") or {}).get("lab-endpoint-delay") or 0)
+        except ValueError:
+            return 0.0
+
     def _report_endpoints(self, agent: NodeAgent, cluster: Cluster) -> None:
         revision = self._realised[agent.node].revision
         for pod in cluster.on(agent.node):
@@ -279,6 +294,9 @@ class Agents:
                 continue  # it left meanwhile
             policy = agent.compiled.policies[pod.uid]
             if self._store.find(CILIUM_ENDPOINTS, pod.namespace, pod.name) is None:
+                if (left := self._wired[pod.uid] + self._delay() - time.monotonic()) > 0:
+                    asyncio.get_running_loop().call_later(left, self._touch)
+                    continue
                 owner = self._store.find(PODS, pod.namespace, pod.name) or {}
                 with suppress(ApiError):  # its namespace may be on its way out
                     self._store.create(CILIUM_ENDPOINTS, status.endpoint(pod, owner, policy, revision))

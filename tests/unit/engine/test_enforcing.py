@@ -10,6 +10,8 @@ import pytest
 from drills.cilium.flow import parse_all
 from drills.engine import enforcing, evidence
 from drills.engine.attempts import Classified, tally
+from drills.engine.evidence import Reading
+from drills.engine.guarding import Guard
 from drills.engine.result import PolicyInput
 from drills.engine.seen import Seen
 from drills.inject.base import Attempt, Outcome, OutcomeKind
@@ -102,6 +104,27 @@ def test_only_what_the_policys_proxies_say_carries_their_mark(error: str, answer
     assert tally(1, [Classified(said, Outcome(OutcomeKind.DENIED, f"dns-{error}"))]).answered == answered
     assert tally(1, [denied(1)]).answered == 1
     assert tally(1, [denied(1, error=error)]).answered == 0, "a connection that is refused is no word of the policy"
+
+
+def test_what_was_found_beside_a_policy_that_held_is_told_and_a_doubt_prevents_held(drill: Drill) -> None:
+    made = [denied(number) for number in range(900)]
+    starts = frozenset({("a", 1.0)})
+    seen = Seen(
+        started=0.0, attack=made, control=[succeeded(0.001)] * 180, policies=[POLICY],
+        counter_before=Reading(0.0, starts), counter_after=Reading(900.0, starts),
+    )  # fmt: skip
+    found = enforcing.enforcement(drill, seen, enforcing.control(drill, seen))
+    assert (found.verdict, found.remarks) == ("held", [])
+    refused = POLICY.model_copy(update={"name": "typo", "valid": False, "message": "no"})
+    seen.policies, seen.guard = [POLICY, refused], Guard(("no policy guards b/two",))
+    found = enforcing.enforcement(drill, seen, enforcing.control(drill, seen))
+    told = ["CiliumNetworkPolicy backend/typo is not valid: no", "no policy guards b/two"]
+    assert (found.verdict, found.remarks) == ("held", told)
+    assert found.reason.endswith("; ".join(told))
+    seen.guard = Guard(("b/two is in audit mode",), ("b/two is in audit mode",))
+    found = enforcing.enforcement(drill, seen, enforcing.control(drill, seen))
+    assert (found.verdict, found.remarks) == ("inconclusive", told[:1])
+    assert found.reason == f"b/two is in audit mode; {told[0]}"
 
 
 def test_each_backend_has_its_own_outcomes(drill: Drill) -> None:

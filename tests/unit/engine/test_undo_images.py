@@ -150,7 +150,7 @@ def test_digest_of_a_secret_tells_nothing_of_its_values() -> None:
     [
         of_drill_pod("frontend", "drill-x"),
         Restore(object=NODE, before=node({KEY: "a"}), after=None),
-        RepairAgent(node="k8s-w1", run="20261122-1"),
+        RepairAgent(node="k8s-w1", run="20261122-1", published="cHVibGlj"),
         RepairAgent(node="k8s-w1"),
     ],
 )
@@ -159,6 +159,12 @@ def test_record_is_read_as_it_was_written(undo: Undo) -> None:
     text = record.model_dump_json(by_alias=True)
     assert Record.model_validate_json(text) == record
     assert '"schema":"drills/undo/v1"' in text
+
+
+def test_record_of_a_version_that_did_not_write_down_the_key_is_read() -> None:
+    undo = {"action": "repair-agent", "node": "k8s-w1", "run": "20261122-1"}
+    old = {"schema": "drills/undo/v1", "run": "r", "order": 3, "what": "a change", "at": "now", "undo": undo}
+    assert Record.model_validate(old).undo == RepairAgent(node="k8s-w1", run="20261122-1", published="")
 
 
 @pytest.mark.parametrize(

@@ -78,10 +78,10 @@ def test_a_removed_key_leaves_other_annotations() -> None:
 
 def test_faults_in_the_agent_are_undone_by_its_restart() -> None:
     hide, restart = plan_of("key-file-deleted").steps
-    assert (hide.change, hide.undo) == (HideKeyFile("w1", "run-1"), RepairAgent("w1", "run-1"))
+    assert (hide.change, hide.undo) == (HideKeyFile("w1", "run-1"), RepairAgent("w1", "run-1", OWN))
     assert (restart.change, restart.undo) == (RestartAgent("w1"), None)
     (device,) = plan_of("device-deleted").steps
-    assert device.undo == RepairAgent("w1")
+    assert device.undo == RepairAgent("w1", published=OWN)
 
 
 def test_a_deleted_secret_comes_back_whole() -> None:

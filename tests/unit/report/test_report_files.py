@@ -134,7 +134,7 @@ CONTRACT: dict[str, Any] = {
 ADDED = {
     "target": {"name"},
     "drills.0": {"reasons", "startedAt", "firstAttemptAt", "lastAttemptAt", "finishedAt", "during", "flood"},
-    "drills.0.enforcement": {"reason", "planned", "backends"},
+    "drills.0.enforcement": {"reason", "planned", "backends", "remarks"},
     "drills.0.enforcement.evidence.0": {"partial"},
     "drills.0.enforcement.evidence.1": {
         "partial",
