@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-from drills.deploy.alerts import prometheus_rule
+from drills.deploy.alerts import pod_monitor, prometheus_rule
 from drills.deploy.network import runner_policy
 from drills.deploy.roles import roles
 from drills.deploy.runner import config_map, cron_job, namespaces, service_account
@@ -36,11 +36,12 @@ def of_playbook(one: Written, settings: Settings) -> list[Obj]:
     name = one.playbook.name
     return [
         service_account(name, settings),
-        *roles(name, needed(one.playbook, addresses=settings.watched), settings),
+        *roles(name, needed(one.playbook, addresses=settings.watched, publish=settings.published), settings),
         config_map(one.playbook, one.path, settings),
         runner_policy(name, settings),
         cron_job(one.playbook, one.schedule, settings),
         prometheus_rule(name, one.schedule, settings),
+        *([] if settings.scraped is None else [pod_monitor(name, settings)]),
     ]
 
 

@@ -17,8 +17,10 @@ import yaml
 from conftest import BIN, ROOT, Drills, Lab, drills_of
 
 from drills.deploy.roles import rules
+from drills.engine.publications import Where
 from drills.engine.rights import needed
 from drills.kube import Cluster
+from drills.kube.announce import write_config_map
 from drills.kube.rights import LOST, Right
 from drills.playbook import load
 
@@ -26,6 +28,7 @@ pytestmark = pytest.mark.lab
 
 SHIPPED_GAME_DAY = ROOT / "playbooks" / "zero-trust.yaml"
 RUNNER = "system:serviceaccount:drills:drills-zero-trust"
+TOLD = ("--publish", "events", "--publish", "configmap")
 KEPT = ("database-from-frontend", "default-deny", "wireguard-key")  # with the rights of all but the flood
 K = 60
 
@@ -79,7 +82,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory, quick: Path) -> Iterator[Ru
     assert up.status == 0, up.err
     try:
         lab = Lab(drills, Path(up.out.splitlines()[-1]))
-        made = drills("manifests", quick)
+        made = drills("manifests", quick, *TOLD)
         assert made.status == 0, made.err
         lab.kubectl("apply", "--validate=strict", "--dry-run=server", "-f", "-", stdin=made.out)
         lab.kubectl("apply", "--validate=strict", "-f", "-", stdin=made.out)
@@ -102,25 +105,31 @@ def test_the_short_playbook_needs_what_the_shipped_one_needs(quick: Path) -> Non
 
 
 def test_the_generated_rights_are_enough_and_all_of_them_are_used(runner: Runner) -> None:
-    planned = runner.drills("plan", runner.playbook, *runner.target, "--format", "json")
+    planned = runner.drills("plan", runner.playbook, *runner.target, *TOLD, "--format", "json")
     assert planned.status == 0, planned.out + planned.err
     (plan,) = json.loads(planned.out)
     assert all(right["granted"] is True for right in plan["rights"])
     assert plan["lacks"] == []
     out = runner.drills.folder / "out"
-    done = runner.drills("run", runner.playbook, *runner.target, "--out", out)
+    done = runner.drills("run", runner.playbook, *runner.target, *TOLD, "--out", out)
     assert done.status == 0, done.out + done.err
+    as_runner = Cluster.connect(kubeconfig=Path(runner.drills.environment["KUBECONFIG"]))
+    write_config_map(as_runner, "drills", "drills-result-zero-trust", {"run": "the second"})
     for drill, event in (("database-from-frontend", "attack"), ("wireguard-key", "effect")):
         _killed(runner, drill, event)
         recovered = runner.drills("recover", *runner.target[:2])
         assert recovered.status == 0, recovered.out + recovered.err
         assert "restored: pod" in recovered.out
     asked = runner.asked()
-    rights = needed(load(runner.playbook))
+    rights = needed_by(runner.playbook)
     assert sorted({str(right) for right, allowed in asked if not allowed}) == []
     assert {str(right) for right, _ in asked if not any(one.covers(right) for one in rights)} == set()
     unused = [one for one in rights if not any(one.covers(right) for right, _ in asked)]
     assert [str(one) for one in unused if not one.reason.endswith(LOST)] == []
+
+
+def needed_by(playbook: Path) -> list[Right]:
+    return needed(load(playbook), publish=[Where("events"), Where("configmap")])
 
 
 def _killed(runner: Runner, drill: str, event: str) -> None:
@@ -142,10 +151,10 @@ def _killed(runner: Runner, drill: str, event: str) -> None:
 
 
 def test_each_right_that_is_taken_away_is_one_that_plan_misses(runner: Runner) -> None:
-    rights = needed(load(runner.playbook))
+    rights = needed_by(runner.playbook)
     for missing in (rights[0], rights[len(rights) // 2], rights[-1]):
         with _without(runner, missing):
-            planned = runner.drills("plan", runner.playbook, *runner.target, "--format", "json")
+            planned = runner.drills("plan", runner.playbook, *runner.target, *TOLD, "--format", "json")
         assert planned.status == 3
         (plan,) = json.loads(planned.out)
         assert [right["text"] for right in plan["rights"] if not right["granted"]] == [str(missing)]
@@ -176,7 +185,7 @@ class _without:  # noqa: N801 - reads as a word
 
     def __init__(self, runner: Runner, missing: Right) -> None:
         self._cluster = Cluster.connect(kubeconfig=runner.lab.kubeconfig)
-        self._rights = [one for one in needed(load(runner.playbook)) if one.namespace == missing.namespace]
+        self._rights = [one for one in needed_by(runner.playbook) if one.namespace == missing.namespace]
         self._missing = missing
 
     def __enter__(self) -> None:

@@ -15,10 +15,11 @@ from drills.cilium.sanitize import sanitize
 from drills.deploy.manifests import Written, base, of_playbook, stream
 from drills.deploy.roles import rules
 from drills.deploy.runner import grace
-from drills.deploy.settings import Settings
+from drills.deploy.settings import SecretKey, Settings
 from drills.engine import actors
 from drills.engine import load as flood_load
 from drills.engine.drill import PROOF_SECONDS
+from drills.engine.publications import ANSWER_SECONDS, SCRAPED_AFTER_A_SIGNAL, SCRAPED_SECONDS, parse_all
 from drills.engine.rights import needed
 from drills.errors import InputError
 from drills.kube.rights import Right
@@ -49,7 +50,7 @@ def test_roles_say_exactly_what_is_needed(written: list[Written]) -> None:
                 rule["apiGroups"], rule["resources"], rule["verbs"], rule.get("resourceNames", [None])
             )
         }
-        assert granted == set(needed(one.playbook, addresses=Settings().watched))
+        assert granted == set(needed(one.playbook, addresses=Settings().watched, publish=Settings().published))
 
 
 def test_no_rule_has_a_wildcard_and_only_policies_and_nodes_are_cluster_wide(written: list[Written]) -> None:
@@ -171,6 +172,69 @@ def test_a_prometheus_behind_the_api_server_needs_a_right_and_no_path(written: l
         }
     ]
     assert len(of_kind(objects, "CiliumNetworkPolicy")[0]["spec"]["egress"]) == 2
+
+
+TOLD = ("events", "configmap", "grafana=http://grafana.monitoring:3000", "scrape=0.0.0.0:9099")
+
+
+def test_where_results_go_is_in_the_cronjob_with_rights_and_paths(written: list[Written]) -> None:
+    settings = Settings(publish=parse_all(TOLD), grafana_token=SecretKey.parse("tokens/grafana"))
+    plain, objects = of_playbook(written[0], Settings()), of_playbook(written[0], settings)
+    before, after = (of_kind(one, "CronJob")[0]["spec"]["jobTemplate"]["spec"] for one in (plain, objects))
+    pod = after["template"]["spec"]
+    (container,) = pod["containers"]
+    arguments = container["args"]
+    told = [arguments[at + 1] for at, one in enumerate(arguments) if one == "--publish"]
+    assert told == ["pushgateway=http://prometheus-pushgateway.monitoring:9091", *TOLD]
+    token = f"{container['volumeMounts'][-1]['mountPath']}/grafana"
+    assert {"name": "DRILLS_GRAFANA_TOKEN_FILE", "value": token} in container["env"]
+    assert pod["volumes"][-1] == {"name": "grafana", "secret": {"secretName": "tokens"}}
+    assert after["activeDeadlineSeconds"] - before["activeDeadlineSeconds"] == SCRAPED_SECONDS + ANSWER_SECONDS
+    longer = pod["terminationGracePeriodSeconds"] - before["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert longer == SCRAPED_AFTER_A_SIGNAL + ANSWER_SECONDS
+    for namespace, resource in (("frontend", "events"), ("backend", "events"), ("drills", "configmaps")):
+        (role,) = [one for one in of_kind(objects, "Role") if one["metadata"]["namespace"] == namespace]
+        assert any(resource in rule["resources"] and "create" in rule["verbs"] for rule in role["rules"])
+
+
+def test_a_scraper_is_let_in_and_finds_the_port(written: list[Written]) -> None:
+    settings = Settings(publish=parse_all(TOLD), rule_labels={"release": "x"})
+    objects = of_playbook(written[0], settings)
+    (one,) = of_kind(objects, "CiliumNetworkPolicy")
+    assert sanitize(policy.parse(one)) == []
+    monitoring = [{"matchLabels": {"k8s:io.kubernetes.pod.namespace": "monitoring"}}]
+    ports = [{"ports": [{"port": "9099", "protocol": "TCP"}]}]
+    assert one["spec"]["ingress"] == [{"fromEndpoints": monitoring, "toPorts": ports}]
+    assert {"toEndpoints": monitoring} in one["spec"]["egress"]
+    (monitor,) = of_kind(objects, "PodMonitor")
+    (job,) = of_kind(objects, "CronJob")
+    template = job["spec"]["jobTemplate"]["spec"]["template"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    (port,) = template["spec"]["containers"][0]["ports"]
+    assert (port["name"], port["containerPort"]) == (monitor["spec"]["podMetricsEndpoints"][0]["port"], 9099)
+    assert monitor["metadata"]["labels"]["release"] == "x"
+
+
+def test_the_credentials_of_prometheus_come_from_a_secret(written: list[Written]) -> None:
+    settings = Settings(
+        prometheus_http_config=SecretKey.parse("prometheus-login/http.yaml"),
+        alertmanager_http_config=SecretKey.parse("alertmanager-login/http.yaml"),
+    )
+    (job,) = of_kind(of_playbook(written[0], settings), "CronJob")
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    mounted = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    secrets = {one["name"]: one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one}
+    assert secrets == {"prometheus": "prometheus-login", "alertmanager": "alertmanager-login"}
+    for name in secrets:
+        at = container["args"].index(f"--{name}-http-config")
+        assert container["args"][at + 1] == f"{mounted[name]}/http.yaml"
+
+
+@pytest.mark.parametrize("text", ["", "login", "login/", "/http.yaml", "Log in/x", "login/..", "login/a/b"])
+def test_what_names_no_key_of_a_secret(text: str) -> None:
+    with pytest.raises(InputError, match="SECRET/KEY"):
+        SecretKey.parse(text)
 
 
 def test_the_playbook_goes_in_as_it_was_written(written: list[Written]) -> None:
