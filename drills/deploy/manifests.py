@@ -9,12 +9,14 @@ from typing import Any, Final
 
 import yaml
 
+from drills.deploy.accepted import check, check_name
 from drills.deploy.alerts import pod_monitor, prometheus_rule
 from drills.deploy.network import runner_policy
 from drills.deploy.roles import roles
 from drills.deploy.runner import config_map, cron_job, namespaces, service_account
 from drills.deploy.settings import Obj, Settings
 from drills.engine.rights import needed
+from drills.engine.run import check_alone
 from drills.errors import InputError
 from drills.playbook import Playbook
 
@@ -47,15 +49,14 @@ def of_playbook(one: Written, settings: Settings) -> list[Obj]:
 
 def stream(playbooks: Sequence[Written], settings: Settings) -> str:
     """All of it as YAML documents, for ``kubectl apply -f -``."""
+    _check(playbooks, settings)
     found = namespaces((one.playbook for one in playbooks), settings)
     return text([*found, *(obj for one in playbooks for obj in of_playbook(one, settings))])
 
 
 def base(playbooks: Sequence[Written], settings: Settings) -> dict[str, str]:
     """The files of a kustomize base by name: the namespaces, one for each playbook, and what names them."""
-    names = [one.playbook.name for one in playbooks]
-    if double := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(f"Two of the playbooks are called {double}: their objects would overwrite each other.")
+    _check(playbooks, settings)
     files = {NAMESPACES: text(namespaces((one.playbook for one in playbooks), settings))}
     files |= {f"{one.playbook.name}.yaml": text(of_playbook(one, settings)) for one in playbooks}
     kustomization = {
@@ -64,6 +65,17 @@ def base(playbooks: Sequence[Written], settings: Settings) -> dict[str, str]:
         "resources": list(files),
     }
     return files | {KUSTOMIZATION: text([kustomization])}
+
+
+def _check(playbooks: Sequence[Written], settings: Settings) -> None:
+    """InputError for what no cluster would take, and for what a run there would refuse."""
+    check(settings)
+    names = [one.playbook.name for one in playbooks]
+    if double := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"Two of the playbooks are called {double}: their objects would overwrite each other.")
+    for one in playbooks:
+        check_name(one.playbook.name)
+        check_alone(one.playbook, one.playbook.drills)
 
 
 def text(objects: Iterable[Obj]) -> str:

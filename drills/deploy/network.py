@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from drills.deploy.settings import Obj, Settings, labels_of, obj, title
 from drills.engine.publications import host_and_port
-from drills.errors import InputError
 from drills.inject.base import service_of
 from drills.kube.proxy import PREFIX, ServiceAddress
 
@@ -62,9 +61,7 @@ def _lookups() -> Obj:
 def _to(url: str) -> Obj:
     """A policy sees the pods behind a Service on their own ports, which a URL does not tell: so none is named there."""
     parts = urlsplit(url)
-    host = parts.hostname
-    if parts.scheme not in ("http", "https") or not host:
-        raise InputError(f"{url} is no URL: it begins with http:// or https:// and names a host.")
+    host = parts.hostname or ""
     if (service := service_of(host)) is not None:
         return {"toEndpoints": [{"matchLabels": {_NAMESPACE: service[0]}}]}
     port = str(parts.port or (443 if parts.scheme == "https" else 80))

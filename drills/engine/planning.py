@@ -117,8 +117,6 @@ class PlanResult(Model):
 def plan(job: Job, world: World | None, publish: Sequence[Where] = ()) -> PlanResult:
     """InputError for what a run would refuse: a target outside of the guards, times that cannot work."""
     drills = [drill for drill in job.playbook.drills if drill.name in job.drills()]
-    for drill in drills:
-        preflight.check_namespaces(drill, job.playbook)
     found = _Findings()
     rules = _Rules(found, world)
     for drill in drills:

@@ -8,11 +8,13 @@ import pytest
 import yaml
 from kube_support import Server, eventually
 
+from drills.deploy.accepted import CRONJOB_NAME
 from drills.deploy.manifests import Written, stream, text
 from drills.deploy.roles import rules
 from drills.deploy.settings import Settings
 from drills.engine.rights import needed
 from drills.kube import Cluster
+from drills.kube.api import KubeError
 from drills.kube.rights import Right, granted
 
 KINDS = (
@@ -29,6 +31,19 @@ def test_a_strict_dry_run_takes_every_object(server: Server, kind: str) -> None:
         pytest.skip(f"this API serves no {kind}: its CustomResourceDefinition is not installed")
     answer = server.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text(found))
     assert answer.count("(server dry run)") == len(found)
+
+
+def test_a_name_that_is_too_long_for_a_cronjob_is_refused_as_manifests_says(server: Server) -> None:
+    (job,) = [one for one in server.objects() if one["kind"] == "CronJob"]
+    path = f"/apis/batch/v1/namespaces/{job['metadata']['namespace']}/cronjobs"
+
+    def attempt(length: int) -> None:
+        named = {**job, "metadata": {**job["metadata"], "name": "n" * length}}
+        server.cluster.call("try a CronJob", "POST", path, query={"dryRun": "All"}, body=named)
+
+    attempt(CRONJOB_NAME)
+    with pytest.raises(KubeError, match="52 characters"):
+        attempt(CRONJOB_NAME + 1)
 
 
 def test_the_namespaces_are_taken(server: Server) -> None:

@@ -19,7 +19,7 @@ from drills.deploy.settings import SecretKey, Settings
 from drills.engine import actors
 from drills.engine import load as flood_load
 from drills.engine.drill import PROOF_SECONDS
-from drills.engine.publications import ANSWER_SECONDS, SCRAPED_AFTER_A_SIGNAL, SCRAPED_SECONDS, parse_all
+from drills.engine.publications import ANSWER_SECONDS, SCRAPED_AFTER_A_SIGNAL, SCRAPED_SECONDS, Where, parse_all
 from drills.engine.rights import needed
 from drills.errors import InputError
 from drills.kube.rights import Right
@@ -258,10 +258,81 @@ def test_a_locustfile_goes_with_it(tmp_path: Path) -> None:
         of_playbook(Written(path, load(path)), Settings())
 
 
-@pytest.mark.parametrize("url", ["prometheus:9090", "ftp://x", "http://"])
-def test_a_url_that_is_none_is_refused(written: list[Written], url: str) -> None:
-    with pytest.raises(InputError, match="no URL"):
-        of_playbook(written[0], Settings(prometheus=url))
+LOGIN = SecretKey("login", "http.yaml")
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no scheme": ({"prometheus": "prometheus:9090"}, "no address"),
+    "another scheme": ({"alertmanager": "ftp://x"}, "no address"),
+    "no host": ({"prometheus": "http://"}, "no address"),
+    "no prometheus": ({"prometheus": ""}, "give --prometheus URL"),
+    "a password": ({"prometheus": "http://user:hidden@prom:9090"}, "carries credentials"),
+    "a service without a name": ({"prometheus": "service:monitoring"}, "names no Service"),
+    "a password for the pushgateway": ({"pushgateway": "http://user:hidden@x:9091"}, "without a password"),
+    "a user for grafana": ({"publish": (Where("grafana", "http://user@x"),)}, "without a password"),
+    "namespace": ({"namespace": "Bad_NS"}, "--namespace"),
+    "no namespace": ({"namespace": ""}, "--namespace"),
+    "a long namespace": ({"namespace": "n" * 64}, "63 characters"),
+    "service account": ({"service_account": "A b"}, "--service-account"),
+    "no image": ({"image": ""}, "--image"),
+    "an image of two words": ({"image": "drills: latest"}, "--image"),
+    "no key of a label": ({"rule_labels": {"": "v"}}, "--rule-label"),
+    "a long value of a label": ({"rule_labels": {"release": "v" * 64}}, "63 characters"),
+    "timezone": ({"timezone": "localtime"}, "no time zone"),
+    "login without alertmanager": ({"alertmanager": "", "alertmanager_http_config": LOGIN}, "only means something"),
+    "login through the API": (
+        {"prometheus": "service:monitoring/prometheus:9090", "prometheus_http_config": LOGIN},
+        "API's own credentials",
+    ),
+    "a token for nobody": ({"grafana_token": LOGIN}, "only means something"),
+    "scraped from inside": ({"publish": (Where("scrape", "127.0.0.1:9099"),)}, "0.0.0.0"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_a_run_or_a_cluster_refuses_is_refused(written: list[Written], case: str) -> None:
+    settings, words = REFUSED[case]
+    with pytest.raises(InputError, match=words) as refused:
+        stream(written[:1], Settings(**settings))
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "image", ["drills:0.1.0", "localhost:5000/a/b-c__d:x", f"registry.example/d@sha256:{'0' * 64}"]
+)
+def test_images(written: list[Written], image: str) -> None:
+    stream(written[:1], Settings(image=image))
+
+
+def changed(tmp_path: Path, *changes: tuple[str, str], of: Path = SHIPPED[0]) -> Written:
+    text = of.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "playbook.yaml"
+    path.write_text(text)
+    return Written(path, load(path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("http-api.backend/admin", "http-api.payments/admin", "guards.namespaces does not list payments"),
+        ("      denied: {status: 403}\n", "", "lacks `denied`"),
+        ("maxDuration: 15m", "maxDuration: 15m\n    abortWhen: ['sum(']", "cannot be parsed"),
+    ],
+)
+def test_what_a_run_refuses_gets_no_rights(tmp_path: Path, old: str, new: str, words: str) -> None:
+    one = changed(tmp_path, (old, new))
+    for make in (stream, base):
+        with pytest.raises(InputError, match=words):
+            make([one], Settings())
+
+
+def test_a_name_that_no_cronjob_may_have(tmp_path: Path) -> None:
+    longest = changed(tmp_path, ("name: admin-path\nspec", f"name: {'n' * 45}\nspec"))
+    (job,) = of_kind([*yaml.safe_load_all(stream([longest], Settings()))], "CronJob")
+    assert len(job["metadata"]["name"]) == 52
+    with pytest.raises(InputError, match="52 characters at most; use 45 or less"):
+        stream([changed(tmp_path, ("name: admin-path\nspec", f"name: {'n' * 46}\nspec"))], Settings())
 
 
 def test_the_shipped_base_is_what_the_command_makes(written: list[Written]) -> None:
@@ -270,5 +341,6 @@ def test_the_shipped_base_is_what_the_command_makes(written: list[Written]) -> N
 
 
 def test_two_playbooks_of_one_name_are_refused(written: list[Written]) -> None:
-    with pytest.raises(InputError, match="admin-path"):
-        base([written[0], written[0]], Settings())
+    for make in (stream, base):
+        with pytest.raises(InputError, match="admin-path"):
+            make([written[0], written[0]], Settings())
