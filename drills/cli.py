@@ -470,7 +470,11 @@ def doctor(quiet: bool) -> int:
 )
 @click.option("--timezone", default="Etc/UTC", metavar="NAME", help="Of the schedule.", show_default=True)
 @click.option("--namespace", default="drills", metavar="NAME", help="Where the runner lives.", show_default=True)
-@click.option("--service-account", metavar="NAME", help="Who the runner is (default drills-PLAYBOOK).")
+@click.option(
+    "--service-account",
+    metavar="NAME",
+    help="Who the runner is (default drills-PLAYBOOK, and drills-runner for several, which finish what another left).",
+)
 @click.option("--image", metavar="IMAGE", help="The project's image, of the runner and of drill pods.")
 @click.option("--prometheus", metavar="URL", help="Prometheus as the runner reaches it: what `drills run` takes.")
 @click.option("--alertmanager", metavar="URL", help="Alertmanager, in the same way; '' for none.")

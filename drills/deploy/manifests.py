@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ from drills.playbook import Playbook
 
 KUSTOMIZATION: Final = "kustomization.yaml"
 NAMESPACES: Final = "namespaces.yaml"
+ACCOUNT: Final = "account.yaml"
+SHARED: Final = "drills-runner"  # the account of several playbooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,10 @@ class Written:
 
 
 def of_playbook(one: Written, settings: Settings) -> list[Obj]:
-    """Everything but the namespaces. InputError for a schedule, a time zone or a URL that there is not."""
+    """Everything but the namespaces, and an account that it shares. InputError for a schedule that there is not."""
     name = one.playbook.name
     return [
-        service_account(name, settings),
+        *([] if settings.service_account else [service_account(settings, name)]),
         *roles(name, needed(one.playbook, addresses=settings.watched, publish=settings.published), settings),
         config_map(one.playbook, one.path, settings),
         runner_policy(name, settings),
@@ -50,14 +52,18 @@ def of_playbook(one: Written, settings: Settings) -> list[Obj]:
 def stream(playbooks: Sequence[Written], settings: Settings) -> str:
     """All of it as YAML documents, for ``kubectl apply -f -``."""
     _check(playbooks, settings)
+    settings = _shared(playbooks, settings)
     found = namespaces((one.playbook for one in playbooks), settings)
-    return text([*found, *(obj for one in playbooks for obj in of_playbook(one, settings))])
+    own = (obj for one in playbooks for obj in of_playbook(one, settings))
+    return text([*found, *_accounts(settings), *own])
 
 
 def base(playbooks: Sequence[Written], settings: Settings) -> dict[str, str]:
     """The files of a kustomize base by name: the namespaces, one for each playbook, and what names them."""
     _check(playbooks, settings)
+    settings = _shared(playbooks, settings)
     files = {NAMESPACES: text(namespaces((one.playbook for one in playbooks), settings))}
+    files |= {ACCOUNT: text(accounts)} if (accounts := _accounts(settings)) else {}
     files |= {f"{one.playbook.name}.yaml": text(of_playbook(one, settings)) for one in playbooks}
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -65,6 +71,17 @@ def base(playbooks: Sequence[Written], settings: Settings) -> dict[str, str]:
         "resources": list(files),
     }
     return files | {KUSTOMIZATION: text([kustomization])}
+
+
+def _shared(playbooks: Sequence[Written], settings: Settings) -> Settings:
+    """Several playbooks have one account: whichever runs next must be able to finish what a killed one left."""
+    if len(playbooks) < 2 or settings.service_account:
+        return settings
+    return replace(settings, service_account=SHARED)
+
+
+def _accounts(settings: Settings) -> list[Obj]:
+    return [service_account(settings)] if settings.service_account else []
 
 
 def _check(playbooks: Sequence[Written], settings: Settings) -> None:

@@ -47,10 +47,11 @@ def _namespace(name: str, *, privileged: bool) -> Obj:
     return obj("v1", "Namespace", name, None, {**PART_OF, **modes}, why=why if privileged else None)
 
 
-def service_account(playbook: str, settings: Settings) -> Obj:
-    """Its token is mounted by the runner's pod alone."""
-    name = settings.account(playbook)
-    account = obj("v1", "ServiceAccount", name, settings.namespace, labels_of(playbook))
+def service_account(settings: Settings, playbook: str | None = None) -> Obj:
+    """Of a playbook, or the one that all of them have. Its token is mounted by the runner's pod alone."""
+    labels = dict(PART_OF) if playbook is None else labels_of(playbook)
+    name = settings.account(playbook or "")
+    account = obj("v1", "ServiceAccount", name, settings.namespace, labels)
     return account | {"automountServiceAccountToken": False}
 
 

@@ -180,7 +180,8 @@ def _look_around(playbook: Playbook, drills: Sequence[Drill], world: World, foun
 
 def _look_at_runs(cluster: Cluster, found: _Findings) -> None:
     for left in found.ask(Records(cluster).outstanding) or ():
-        found.lack("run", f"an earlier run left {left.what} undone: `drills recover` first")
+        whose = f" of {left.playbook}" if left.playbook else ""
+        found.lack("run", f"an earlier run{whose} left {left.what} undone: `drills recover` first")
     if (held := found.ask(partial(_held, cluster))) is not None:
         found.lack("run", held)
     if found.ask(cluster.agents) == []:

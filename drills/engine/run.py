@@ -82,7 +82,7 @@ def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt
     playbook = job.playbook
     watch = Watch(target.poll_sources, conditions(playbook, target.time_lapse))
     offset = provenance.offset(target.poll_sources())
-    with Journal(directory / JOURNAL, _now, Records(target.cluster), name) as journal:
+    with Journal(directory / JOURNAL, _now, Records(target.cluster), name, playbook.name) as journal:
         journal.write("run", run=name, playbook=playbook.name, target=target.name, time_lapse=target.time_lapse)
         listener(RunStarted(name, playbook.name, target.name, target.time_lapse, job.drills()))
         watch.start()

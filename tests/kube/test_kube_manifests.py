@@ -12,7 +12,11 @@ from drills.deploy.accepted import CRONJOB_NAME
 from drills.deploy.manifests import Written, stream, text
 from drills.deploy.roles import rules
 from drills.deploy.settings import Settings
+from drills.engine.records import Records
 from drills.engine.rights import needed
+from drills.engine.session import alone
+from drills.engine.undo import Record, of_drill_pod
+from drills.errors import WorldError
 from drills.kube import Cluster
 from drills.kube.api import KubeError
 from drills.kube.rights import Right, granted
@@ -85,6 +89,28 @@ def test_each_right_that_is_taken_away_is_the_one_that_lacks(deployed: Server, r
         assert eventually(lambda own=own, missing=missing: refused(runner, own) == [str(missing)]), missing  # type: ignore[misc]
         _write(deployed, missing.namespace, own)
     assert eventually(lambda: refused(runner, rights) == [])
+
+
+def test_what_another_playbook_left_is_named_with_whose_rights_undo_it(deployed: Server, runner: Cluster) -> None:
+    """In a namespace where this account may do nothing. No run begins over it."""
+    undo = of_drill_pod("default", "drill-of-another")
+    left = Record(
+        run="another-run", playbook="another", order=1, what="pod default/drill-of-another", at="now", undo=undo
+    )
+    records = Records(deployed.cluster)
+    records.add(left)
+    said: list[str] = []
+    try:
+        with (
+            pytest.raises(WorldError) as refused,
+            alone(runner, said.append, said.append, recover_first=True, command="drills recover"),
+        ):
+            pytest.fail("it began")
+    finally:
+        records.drop(left)
+    assert "an earlier run of another left" in str(refused.value)
+    assert "(403)" in str(refused.value)
+    assert "`drills recover`, with the rights of another" in str(refused.value)
 
 
 def _write(server: Server, namespace: str | None, rights: list[Right]) -> None:

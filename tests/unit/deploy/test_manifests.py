@@ -92,6 +92,27 @@ def test_every_role_is_bound_to_the_runner_and_to_nobody_else(written: list[Writ
     assert {one["metadata"]["namespace"] for one in of_kind(objects, "CronJob")} == {"game-days"}
 
 
+def test_several_playbooks_share_an_account_which_can_recover_what_another_one_left(written: list[Written]) -> None:
+    found = [*yaml.safe_load_all(stream(written, Settings()))]
+    (account,) = of_kind(found, "ServiceAccount")
+    assert account["metadata"]["name"] == "drills-runner"
+    bound = {subject["name"] for one in found if one["kind"].endswith("Binding") for subject in one["subjects"]}
+    jobs = of_kind(found, "CronJob")
+    runs_as = {one["spec"]["jobTemplate"]["spec"]["template"]["spec"]["serviceAccountName"] for one in jobs}
+    assert (len(jobs), bound, runs_as) == (2, {"drills-runner"}, {"drills-runner"})
+    (alone,) = of_kind([*yaml.safe_load_all(stream(written[:1], Settings()))], "ServiceAccount")
+    assert alone["metadata"]["name"] == "drills-admin-path"
+
+
+def test_a_base_has_every_object_once(written: list[Written]) -> None:
+    """Kustomize refuses a second one of the same kind and name."""
+    files = base(written, Settings(service_account="robot"))
+    found = [one for text in files.values() for one in yaml.safe_load_all(text) if "metadata" in one]
+    names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in found]
+    assert len(names) == len(set(names))
+    assert ("ServiceAccount", "drills", "robot") in names
+
+
 def test_one_run_at_a_time_that_ends_and_is_not_tried_again(written: list[Written]) -> None:
     (job,) = of_kind(of_playbook(written[0], Settings(timezone="Europe/Zurich")), "CronJob")
     spec, run = job["spec"], job["spec"]["jobTemplate"]["spec"]
