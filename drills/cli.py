@@ -284,7 +284,11 @@ def _target(options: dict[str, Any], say: Callable[[str], None], prepare: Callab
 @click.argument("playbooks", nargs=-1, required=True, metavar="PLAYBOOK...", type=click.Path(path_type=Path))
 @click.option("--lab", "in_lab", is_flag=True, help="Ask the embedded lab: the one that is up, else one of its own.")
 @_lab_options
-@click.option("--context", metavar="NAME", help="Ask the cluster of this kubeconfig context.")
+@click.option(
+    "--context",
+    metavar="NAME",
+    help="Ask the cluster of this kubeconfig context. In a pod without it: its own.",
+)
 @_watched_by
 @click.option("--only", multiple=True, metavar="DRILL", help="Plan only this drill. Repeatable.")
 @_published
@@ -323,8 +327,8 @@ def _world(options: dict[str, Any]) -> Iterator[World | None]:
             at = target.addresses
             addresses = tuple(filter(None, (at.prometheus, *at.replicas, at.alertmanager)))
             yield World(target.name, target.cluster, target.sources().prometheus, target.time_lapse, addresses)
-    elif options["context"]:
-        cluster = Cluster.connect(context=options["context"])
+    elif options["context"] or _in_pod():
+        cluster = Cluster.connect(context=options["context"], in_cluster=not options["context"])
         yield World(cluster.name, cluster, None, 1.0)
     else:
         yield None

@@ -16,11 +16,15 @@ import pytest
 import yaml
 from conftest import BIN, ROOT, Drills, Lab, drills_of
 
+from alerts.prometheus import Prometheus
 from drills.deploy.roles import rules
 from drills.engine.publications import Where
+from drills.engine.records import Records
 from drills.engine.rights import needed
+from drills.engine.undo import Record, of_drill_pod
 from drills.kube import Cluster
 from drills.kube.announce import write_config_map
+from drills.kube.lease import Lease
 from drills.kube.rights import LOST, Right
 from drills.playbook import load
 
@@ -203,19 +207,64 @@ class _without:  # noqa: N801 - reads as a word
         self._cluster.call("change the role", "PUT", path, body={**role, "rules": rules(rights)})
 
 
+ASLEEP = """
+apiVersion: v1
+kind: Service
+metadata: {name: asleep, namespace: database}
+spec: {selector: {app: nobody}, ports: [{port: 5432}]}
+---
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata: {name: of-no-series, namespace: monitoring, labels: {release: kube-prometheus-stack}}
+spec: {groups: [{name: of-no-series, rules: [{alert: OfNoSeries, expr: cilium_unheard_of_total > 0}]}]}
+"""
+
+
 def test_plan_asks_the_lab_and_says_what_lacks(runner: Runner, tmp_path: Path) -> None:
     text = SHIPPED_GAME_DAY.read_text()
-    text = text.replace("name: CiliumHTTPRequestsDenied", "name: CiliumHTTPRequestsForbidden")
-    text = text.replace("host: backend.backend,", "host: nobody.backend,")
+    for old, new in (
+        ("name: CiliumHTTPRequestsDenied", "name: CiliumHTTPRequestsForbidden"),
+        ("name: CiliumNodePathBroken", "name: OfNoSeries"),
+        ("host: backend.backend,", "host: nobody.backend,"),
+        ("host: database.database, port: 5432, rate", "host: asleep.database, port: 5432, rate"),
+        ("node: k8s-w1", "node: k8s-w9"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
     path = tmp_path / "playbook.yaml"
     path.write_text(text)
-    only = ("--only", "admin-path", "--only", "default-deny", "--only", "missing-header")
-    planned = runner.lab.drills("plan", path, "--lab", *only)
+    runner.lab.kubectl("apply", "-f", "-", stdin=ASLEEP)
+    status = json.loads(runner.lab.drills("lab", "status", "--format", "json").out)
+    cluster, prometheus = Cluster.connect(kubeconfig=runner.lab.kubeconfig), Prometheus(status["prometheus"])
+    left = Record(run="r", playbook="another", order=1, what="a change", at="now", undo=of_drill_pod("frontend", "x"))
+    records = Records(cluster)
+    names = ("admin-path", "default-deny", "missing-header", "database-from-outsider", "wireguard-key")
+    until = time.monotonic() + 60
+    while not any(rule.name == "OfNoSeries" for group in prometheus.rules() for rule in group.rules):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    records.add(left)
+    try:
+        with Lease(cluster, lambda _: None):
+            only = [word for name in names for word in ("--only", name)]
+            planned = runner.lab.drills("plan", path, "--lab", *only, "--format", "json")
+    finally:
+        records.drop(left)
+        runner.lab.kubectl("delete", "-f", "-", stdin=ASLEEP)
     assert planned.status == 3, planned.out + planned.err
-    lacks = planned.out.partition("things lack:")[2]
-    assert "alert: no rule CiliumHTTPRequestsForbidden is loaded in Prometheus" in lacks
-    assert "service: there is no Service backend/nobody" in lacks
-    assert lacks.count("\n  ") == 2
+    (plan,) = json.loads(planned.out)
+    lacks = [(one["subject"], one["text"]) for one in plan["lacks"]]
+    for expected in (
+        ("alert", "no rule CiliumHTTPRequestsForbidden is loaded in Prometheus, which admin-path names"),
+        ("metric", "the alert OfNoSeries has nothing to read: "),
+        ("service", "there is no Service backend/nobody, which the playbook tries"),
+        ("service", "no pod behind Service database/asleep is ready: no attempt could be judged"),
+        ("node", "there is no CiliumNode k8s-w9; there are k8s-w1, k8s-w2"),
+        ("run", "an earlier run of another left a change undone: `drills recover` first"),
+        ("run", "another run is at work: "),
+    ):
+        assert any((subject, text.startswith(expected[1])) == (expected[0], True) for subject, text in lacks), expected
+    assert len(lacks) == 7, lacks
     assert runner.lab.kubectl("get", "pods", "-A", "-o", "name").count("drill-") == 0
 
 
