@@ -37,8 +37,8 @@ format: $(VENV)/.installed
 # The kustomize base of the shipped playbooks; a test compares it with what this makes.
 .PHONY: base
 base: $(VENV)/.installed
-	$(BIN)/drills manifests playbooks/admin-path.yaml playbooks/zero-trust.yaml --out deploy \
-		--schedule '0 3 * * *' --schedule '0 4 * * 0' --rule-label release=kube-prometheus-stack
+	$(BIN)/drills manifests playbooks/admin-path.yaml playbooks/flood.yaml playbooks/zero-trust.yaml --out deploy \
+		--schedule '0 3 * * *' --schedule '0 2 * * 0' --schedule '0 4 * * 0' --rule-label release=kube-prometheus-stack
 
 bench: $(VENV)/.installed system
 	$(BIN)/python -m bench

@@ -112,6 +112,15 @@ def _watched_by(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_published = click.option(
+    "--publish",
+    multiple=True,
+    metavar="WHERE",
+    help="Where results go beside the files: events, configmap, pushgateway=URL, scrape=HOST:PORT, grafana=URL. "
+    "Repeatable.",
+)
+
+
 def _request(options: dict[str, Any]) -> LabRequest:
     from drills.lab.client import LabRequest
 
@@ -139,23 +148,17 @@ def _request(options: dict[str, Any]) -> LabRequest:
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where results go (default drills-out/TIME)."
 )
 @click.option("--recover", "recover_first", is_flag=True, help="First undo what an interrupted run left.")
-@click.option(
-    "--publish",
-    multiple=True,
-    metavar="WHERE",
-    help="Where results go beside the files: events, configmap, pushgateway=URL, scrape=HOST:PORT, grafana=URL. "
-    "Repeatable.",
-)
+@_published
 def run(playbooks: Sequence[Path], only: Sequence[str], out: Path | None, **options: Any) -> int:
     """Run playbooks on the lab or on a cluster, and judge what came of it."""
+    from drills.engine.publications import parse_all
     from drills.playbook import load
-    from drills.publish import choose
     from drills.report.console import Console
     from drills.report.logging import configure
 
     configure()
     _one_target(options)
-    choose.check(options["publish"])
+    options["publish"] = parse_all(options["publish"])
     loaded = [(path, load(path)) for path in playbooks]
     jobs: list[Job] = []
 
@@ -290,9 +293,14 @@ def _target(options: dict[str, Any], say: Callable[[str], None], prepare: Callab
 @click.argument("playbooks", nargs=-1, required=True, metavar="PLAYBOOK...", type=click.Path(path_type=Path))
 @click.option("--lab", "in_lab", is_flag=True, help="Ask the embedded lab: the one that is up, else one of its own.")
 @_lab_options
-@click.option("--context", metavar="NAME", help="Ask the cluster of this kubeconfig context.")
+@click.option(
+    "--context",
+    metavar="NAME",
+    help="Ask the cluster of this kubeconfig context. In a pod without it: its own.",
+)
 @_watched_by
 @click.option("--only", multiple=True, metavar="DRILL", help="Plan only this drill. Repeatable.")
+@_published
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def plan(playbooks: Sequence[Path], only: Sequence[str], form: str, **options: Any) -> int:
     """What a run would touch, which rights it needs and whether they are there, in which order, how long.
@@ -301,12 +309,14 @@ def plan(playbooks: Sequence[Path], only: Sequence[str], form: str, **options: A
     """
     from drills.engine import planning
     from drills.engine import run as engine
+    from drills.engine.publications import parse_all
     from drills.playbook import load
     from drills.report import planned
 
+    publish = parse_all(options["publish"])
     jobs = engine.select([(path, load(path)) for path in playbooks], only)
     with _world(options) as world:
-        found = [planning.plan(job, world) for job in jobs]
+        found = [planning.plan(job, world, publish) for job in jobs]
     if form == "json":
         click.echo(json.dumps([one.model_dump(mode="json", by_alias=True) for one in found], indent=2))
     else:
@@ -326,8 +336,8 @@ def _world(options: dict[str, Any]) -> Iterator[World | None]:
             at = target.addresses
             addresses = tuple(filter(None, (at.prometheus, *at.replicas, at.alertmanager)))
             yield World(target.name, target.cluster, target.sources().prometheus, target.time_lapse, addresses)
-    elif options["context"]:
-        cluster = Cluster.connect(context=options["context"])
+    elif options["context"] or _in_pod():
+        cluster = Cluster.connect(context=options["context"], in_cluster=not options["context"])
         yield World(cluster.name, cluster, None, 1.0)
     else:
         yield None
@@ -473,13 +483,26 @@ def doctor(quiet: bool) -> int:
 )
 @click.option("--timezone", default="Etc/UTC", metavar="NAME", help="Of the schedule.", show_default=True)
 @click.option("--namespace", default="drills", metavar="NAME", help="Where the runner lives.", show_default=True)
-@click.option("--service-account", metavar="NAME", help="Who the runner is (default drills-PLAYBOOK).")
+@click.option(
+    "--service-account",
+    metavar="NAME",
+    help="Who the runner is (default drills-PLAYBOOK, and drills-runner for several, which finish what another left).",
+)
 @click.option("--image", metavar="IMAGE", help="The project's image, of the runner and of drill pods.")
 @click.option("--prometheus", metavar="URL", help="Prometheus as the runner reaches it: what `drills run` takes.")
 @click.option("--alertmanager", metavar="URL", help="Alertmanager, in the same way; '' for none.")
 @click.option(
     "--pushgateway", metavar="URL", help="Where the metrics go that the alerts on drills read; '' for nowhere."
 )
+@_published
+@click.option(
+    "--prometheus-http-config",
+    metavar="SECRET/KEY",
+    help="Credentials for Prometheus: the file that `drills run` takes, in a Secret of the runner's namespace; what it "
+    "names lies beside it.",
+)
+@click.option("--alertmanager-http-config", metavar="SECRET/KEY", help="The same for Alertmanager.")
+@click.option("--grafana-token", metavar="SECRET/KEY", help="The token for --publish grafana=URL, in such a Secret.")
 @click.option(
     "--rule-label", "rule_labels", multiple=True, metavar="KEY=VALUE", help="On the PrometheusRule. Repeatable."
 )
@@ -497,14 +520,18 @@ def manifests(
     For `kubectl apply -f -`, or with --out for `kubectl apply -k DIR`.
     """
     from drills.deploy import manifests as deployment
-    from drills.deploy.settings import Settings
+    from drills.deploy.settings import SecretKey, Settings
+    from drills.engine.publications import parse_all
     from drills.playbook import load
 
     labels = dict(one.partition("=")[::2] for one in rule_labels)
     if not all(labels.values()):
         raise InputError("--rule-label takes KEY=VALUE.")
     given = {key: value for key, value in options.items() if value is not None}
-    settings = Settings(**given | {"rule_labels": labels})
+    for name in ("prometheus_http_config", "alertmanager_http_config", "grafana_token"):
+        if name in given:
+            given[name] = SecretKey.parse(given[name])
+    settings = Settings(**given | {"rule_labels": labels, "publish": parse_all(options["publish"])})
     if schedules and len(schedules) != len(playbooks):
         raise InputError("Give one --schedule for each playbook, in their order: two runs keep each other out.")
     when: list[str | None] = [*schedules] or [None for _ in playbooks]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from drills.deploy.cron import longest_gap
-from drills.deploy.settings import Obj, Settings, labels_of, obj, title
+from drills.deploy.settings import METRICS, Obj, Settings, labels_of, obj, title
 from drills.units import format_duration
 
 
@@ -22,6 +22,18 @@ def prometheus_rule(playbook: str, schedule: str | None, settings: Settings) -> 
     groups = [{"name": title(playbook), "rules": rules}]
     name, namespace = title(playbook), settings.namespace
     return obj("monitoring.coreos.com/v1", "PrometheusRule", name, namespace, labels, spec={"groups": groups})
+
+
+def pod_monitor(playbook: str, settings: Settings) -> Obj:
+    """So that Prometheus finds the runner's pod while it serves its metrics. They are gone soon after it: what is to
+    last belongs into a Pushgateway.
+    """
+    labels = {**labels_of(playbook), **settings.rule_labels}
+    spec = {
+        "selector": {"matchLabels": {"drills/playbook": playbook}},
+        "podMetricsEndpoints": [{"port": METRICS}],
+    }
+    return obj("monitoring.coreos.com/v1", "PodMonitor", title(playbook), settings.namespace, labels, spec=spec)
 
 
 def _rule(alert: str, expr: str, severity: str, summary: str, description: str, wait: str | None = None) -> Obj:

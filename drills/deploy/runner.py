@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from drills.deploy.cron import check_timezone, longest_gap
-from drills.deploy.settings import PART_OF, Obj, Settings, labels_of, obj, title
+from drills.deploy.settings import METRICS, PART_OF, Obj, Settings, labels_of, obj, title
 from drills.engine import actors, capturing, drill, fault, load, recovery
 from drills.engine.naming import flood_roles
+from drills.engine.publications import TOKEN_FILE, Where, host_and_port
 from drills.engine.touched import acting
 from drills.errors import InputError
 from drills.kube.lease import NAMESPACE
@@ -46,10 +47,11 @@ def _namespace(name: str, *, privileged: bool) -> Obj:
     return obj("v1", "Namespace", name, None, {**PART_OF, **modes}, why=why if privileged else None)
 
 
-def service_account(playbook: str, settings: Settings) -> Obj:
-    """Its token is mounted by the runner's pod alone."""
-    name = settings.account(playbook)
-    account = obj("v1", "ServiceAccount", name, settings.namespace, labels_of(playbook))
+def service_account(settings: Settings, playbook: str | None = None) -> Obj:
+    """Of a playbook, or the one that all of them have. Its token is mounted by the runner's pod alone."""
+    labels = dict(PART_OF) if playbook is None else labels_of(playbook)
+    name = settings.account(playbook or "")
+    account = obj("v1", "ServiceAccount", name, settings.namespace, labels)
     return account | {"automountServiceAccountToken": False}
 
 
@@ -87,7 +89,7 @@ def cron_job(playbook: Playbook, schedule: str | None, settings: Settings) -> Ob
         longest_gap(schedule)
     labels = labels_of(playbook.name)
     template = {"metadata": {"labels": labels}, "spec": _pod(playbook, settings)}
-    job = {"activeDeadlineSeconds": deadline(playbook), "backoffLimit": 0, "template": template}
+    job = {"activeDeadlineSeconds": deadline(playbook, settings.published), "backoffLimit": 0, "template": template}
     spec = {
         "schedule": schedule or NEVER,
         "timeZone": settings.timezone,
@@ -107,47 +109,66 @@ def _pod(playbook: Playbook, settings: Settings) -> Obj:
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
         "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": grace(playbook),
+        "terminationGracePeriodSeconds": grace(playbook, settings.published),
         "securityContext": restricted_pod(),
         "containers": [_container(settings)],
         "volumes": [
             {"name": "playbook", "configMap": {"name": title(playbook.name)}},
             {"name": "results", "emptyDir": {"sizeLimit": "256Mi"}},
             {"name": "scratch", "emptyDir": {"sizeLimit": "64Mi"}},
+            *({"name": one.name, "secret": {"secretName": one.file.secret}} for one in settings.mounts),
         ],
     }
 
 
-def _container(settings: Settings) -> Obj:
+def _arguments(settings: Settings) -> list[str]:
     """``--recover``: the next run finishes what a killed one left."""
-    watched = ["--prometheus", settings.prometheus]
+    found = ["run", f"{FOLDER}/{PLAYBOOK}", "--prometheus", settings.prometheus]
     if settings.alertmanager:
-        watched += ["--alertmanager", settings.alertmanager]
-    if settings.pushgateway:
-        watched += ["--publish", f"pushgateway={settings.pushgateway}"]
+        found += ["--alertmanager", settings.alertmanager]
+    paths = {one.name: one.path for one in settings.mounts}
+    for name in ("prometheus", "alertmanager"):
+        found += [f"--{name}-http-config", paths[name]] if name in paths else []
+    found += [word for one in settings.published for word in ("--publish", str(one))]
+    return [*found, "--recover", "--out", RESULTS]
+
+
+def _environment(settings: Settings) -> list[Obj]:
+    tokens = [{"name": TOKEN_FILE, "value": one.path} for one in settings.mounts if one.name == "grafana"]
+    return [{"name": IMAGE_VARIABLE, "value": settings.image}, {"name": "HOME", "value": SCRATCH}, *tokens]
+
+
+def _ports(settings: Settings) -> Obj:
+    if settings.scraped is None:
+        return {}
+    _, port = host_and_port(settings.scraped.value)
+    return {"ports": [{"name": METRICS, "containerPort": port, "protocol": "TCP"}]}
+
+
+def _container(settings: Settings) -> Obj:
     return {
         "name": "runner",
         "image": settings.image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["drills"],
-        "args": ["run", f"{FOLDER}/{PLAYBOOK}", *watched, "--recover", "--out", RESULTS],
-        "env": [
-            {"name": IMAGE_VARIABLE, "value": settings.image},
-            {"name": "HOME", "value": SCRATCH},
-        ],
+        "args": _arguments(settings),
+        "env": _environment(settings),
+        **_ports(settings),
         "resources": {"requests": {"cpu": "100m", "memory": "192Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": copy.deepcopy(RESTRICTED_CONTAINER),
         "volumeMounts": [
             {"name": "playbook", "mountPath": FOLDER, "readOnly": True},
             {"name": "results", "mountPath": RESULTS},
             {"name": "scratch", "mountPath": SCRATCH},
+            *({"name": one.name, "mountPath": one.folder, "readOnly": True} for one in settings.mounts),
         ],
     }
 
 
-def deadline(playbook: Playbook) -> int:
+def deadline(playbook: Playbook, publish: Sequence[Where] = ()) -> int:
     """Seconds after which the Job is ended: longer than any run that goes well, one drill after another."""
-    return math.ceil(sum(_longest(one, playbook.guards.max_duration) for one in playbook.drills))
+    told = sum(one.seconds for one in publish)
+    return math.ceil(sum(_longest(one, playbook.guards.max_duration) for one in playbook.drills) + told)
 
 
 def _longest(one: Drill, limit: float) -> float:
@@ -157,11 +178,13 @@ def _longest(one: Drill, limit: float) -> float:
     return actors.READY_SECONDS + BASELINE_SECONDS + limit + within + resolved + beside
 
 
-def grace(playbook: Playbook) -> int:
+def grace(playbook: Playbook, publish: Sequence[Where] = ()) -> int:
     """Seconds that a run may take once it is told to end: to put everything back (the longest of its drills, for they
-    run side by side), then to read what a moment gives of the proof, and to report.
+    run side by side), then to read what a moment gives of the proof, and to report and ``publish``.
     """
-    return math.ceil(REPORT_SECONDS + max(_undo_seconds(one) for one in playbook.drills) + drill.PROOF_SECONDS)
+    undone = max(_undo_seconds(one) for one in playbook.drills)
+    told = sum(one.seconds_when_stopped for one in publish)
+    return math.ceil(REPORT_SECONDS + undone + drill.PROOF_SECONDS + told)
 
 
 def _undo_seconds(one: Drill) -> float:

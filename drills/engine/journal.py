@@ -44,8 +44,15 @@ def left_behind(path: Path) -> list[str]:
 class Journal:
     """Append-only record of a run; safe to write from any thread."""
 
-    def __init__(self, path: Path, now: Callable[[], str], records: Records | None = None, run: str = "") -> None:
-        """``now`` gives the time as RFC 3339 text; ``records`` is the cluster's, ``run`` the run that writes there.
+    def __init__(
+        self,
+        path: Path,
+        now: Callable[[], str],
+        records: Records | None = None,
+        run: str = "",
+        playbook: str = "",
+    ) -> None:
+        """``now`` gives the time as RFC 3339 text; ``records`` is the cluster's, ``run`` of ``playbook`` writes there.
 
         WorldError where the file is the journal of a run that left changes behind: it is all that tells of them.
         """
@@ -62,6 +69,7 @@ class Journal:
         self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
         self._records = records
         self._run = run
+        self._playbook = playbook
         self._orders = itertools.count()
         self._changes: list[Change] = []
         self._kept: list[Record | None] = []  # by the change's number
@@ -109,7 +117,9 @@ class Journal:
     def _recorded(self, what: str, how: Undo | None) -> Record | None:
         if how is None or self._records is None:
             return None
-        record = Record(run=self._run, order=next(self._orders), what=what, at=self._now(), undo=how)
+        record = Record(
+            run=self._run, playbook=self._playbook, order=next(self._orders), what=what, at=self._now(), undo=how
+        )
         self._records.add(record)
         return record
 

@@ -25,6 +25,7 @@ from drills.engine.conflicts import Until
 from drills.engine.exposure import exposed
 from drills.engine.feasible import Watched, everything_tried
 from drills.engine.naming import key_of
+from drills.engine.publications import Where
 from drills.engine.records import Records
 from drills.engine.result import Model
 from drills.engine.rights import needed, service_tried, sources_of
@@ -113,11 +114,9 @@ class PlanResult(Model):
         return WorldError.exit_status if self.lacks else 0
 
 
-def plan(job: Job, world: World | None) -> PlanResult:
+def plan(job: Job, world: World | None, publish: Sequence[Where] = ()) -> PlanResult:
     """InputError for what a run would refuse: a target outside of the guards, times that cannot work."""
     drills = [drill for drill in job.playbook.drills if drill.name in job.drills()]
-    for drill in drills:
-        preflight.check_namespaces(drill, job.playbook)
     found = _Findings()
     rules = _Rules(found, world)
     for drill in drills:
@@ -135,8 +134,8 @@ def plan(job: Job, world: World | None) -> PlanResult:
         seconds_one_by_one=order.alone * order.time_lapse,
         chain=list(order.chain),
         schedule=timetable(job.playbook, drills, order),
-        objects=objects(job.playbook, drills, nodes),
-        rights=[_planned(right, world, found) for right in needed(job.playbook, drills, addresses)],
+        objects=objects(job.playbook, drills, nodes, publish),
+        rights=[_planned(right, world, found) for right in needed(job.playbook, drills, addresses, publish)],
         lacks=found.lacks,
         notes=found.notes,
     )
@@ -181,7 +180,8 @@ def _look_around(playbook: Playbook, drills: Sequence[Drill], world: World, foun
 
 def _look_at_runs(cluster: Cluster, found: _Findings) -> None:
     for left in found.ask(Records(cluster).outstanding) or ():
-        found.lack("run", f"an earlier run left {left.what} undone: `drills recover` first")
+        whose = f" of {left.playbook}" if left.playbook else ""
+        found.lack("run", f"an earlier run{whose} left {left.what} undone: `drills recover` first")
     if (held := found.ask(partial(_held, cluster))) is not None:
         found.lack("run", held)
     if found.ask(cluster.agents) == []:

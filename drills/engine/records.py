@@ -36,6 +36,11 @@ class Outstanding:
         """The change, in words."""
         return f"Secret {NAMESPACE}/{self.name}" if self.record is None else self.record.what
 
+    @property
+    def playbook(self) -> str:
+        """Whose run left it; empty where that is not known."""
+        return "" if self.record is None else self.record.playbook
+
 
 class Records:
     """Of one cluster; may be used from any thread."""

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from drills.engine.feasible import Tried, everything_tried
+from drills.engine.publications import Where, result_map
 from drills.inject import flood
 from drills.inject.kinds import kind_of
 from drills.kube import rights as needs
+from drills.kube.lease import NAMESPACE
 from drills.kube.rights import Right, least
 from drills.playbook import Drill, ExistingPod, FloodInjection, Playbook, WireguardInjection
 from drills.playbook.model import From
@@ -20,14 +22,21 @@ from drills.playbook.model import From
 PROXIED: Final = "service:"
 
 
-def needed(playbook: Playbook, drills: Sequence[Drill] | None = None, addresses: Sequence[str] = ()) -> list[Right]:
+def needed(
+    playbook: Playbook,
+    drills: Sequence[Drill] | None = None,
+    addresses: Sequence[str] = (),
+    publish: Sequence[Where] = (),
+) -> list[Right]:
     """Every right of a playbook, or of some of its drills, with the reason; none that another one includes.
 
-    ``addresses``: of Prometheus and Alertmanager, which may be Services behind the API server's proxy.
+    ``addresses``: of Prometheus and Alertmanager, which may be Services behind the API server's proxy. ``publish``:
+    where the results go.
     """
     chosen = playbook.drills if drills is None else drills
     proxied = [one for address in addresses for one in _of_address(address)]
-    return least([*_of_any_run(), *proxied, *(one for drill in chosen for one in _of_drill(playbook, drill))])
+    told = [one for where in publish for one in _of_publication(playbook, where)]
+    return least([*_of_any_run(), *proxied, *told, *(one for drill in chosen for one in _of_drill(playbook, drill))])
 
 
 def _of_address(address: str) -> Iterator[Right]:
@@ -36,6 +45,23 @@ def _of_address(address: str) -> Iterator[Right]:
         return
     namespace, _, rest = address.removeprefix(PROXIED).partition("/")
     yield from needs.service_proxy(namespace, rest.partition("/")[0])
+
+
+def _of_publication(playbook: Playbook, where: Where) -> Iterator[Right]:
+    if where.kind == "events":
+        for namespace in acted_in(playbook):
+            yield from needs.events(namespace)
+    if where.kind == "configmap":
+        yield from needs.written_config_map(NAMESPACE, result_map(playbook.name))
+
+
+def acted_in(playbook: Playbook) -> tuple[str, ...]:
+    """The namespaces that a playbook acts in: the guards' where it has them, else its sources'."""
+    named = playbook.guards.namespaces
+    if named is not None:
+        return tuple(named)
+    sources = [*playbook.spec.sources, *sources_of(playbook.drills)]
+    return tuple(sorted({playbook.source_of(each).namespace for each in sources}))
 
 
 def _of_any_run() -> Iterator[Right]:

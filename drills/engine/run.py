@@ -15,6 +15,7 @@ from alerts.timelapse import scale_expression
 from drills.engine import preflight, provenance, schedule
 from drills.engine.drill import Context, DrillRun
 from drills.engine.events import Listener, RunFinished, RunStarted
+from drills.engine.flood import locustfile
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
 from drills.engine.neighbours import Neighbour
@@ -26,7 +27,7 @@ from drills.engine.together import Together
 from drills.engine.verdict import run_verdict
 from drills.engine.watch import Watch
 from drills.errors import InputError
-from drills.playbook import Drill, Playbook
+from drills.playbook import Drill, FloodInjection, Playbook
 
 JOURNAL = "journal.jsonl"
 
@@ -56,10 +57,18 @@ def select(playbooks: Sequence[tuple[Path, Playbook]], only: Sequence[str]) -> l
         raise InputError(f"Two of the playbooks are called {double}: their results would overwrite each other.")
     jobs = [Job(path, playbook, tuple(only)) for path, playbook in playbooks]
     for job in jobs:
-        for drill in job.playbook.drills:
-            if drill.name in job.drills():
-                preflight.check_built(drill)
+        check_alone(job.playbook, [drill for drill in job.playbook.drills if drill.name in job.drills()])
     return [job for job in jobs if job.drills()]
+
+
+def check_alone(playbook: Playbook, drills: Sequence[Drill]) -> None:
+    """InputError for what a run of these drills would refuse whatever its target is: the playbook alone tells."""
+    for drill in drills:
+        preflight.check_built(drill)
+        preflight.check_namespaces(drill, playbook)
+        if isinstance(drill.injection, FloodInjection):
+            locustfile(drill.injection)
+    conditions(playbook, 1.0)
 
 
 def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt: Interrupt) -> Result:
@@ -73,7 +82,7 @@ def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt
     playbook = job.playbook
     watch = Watch(target.poll_sources, conditions(playbook, target.time_lapse))
     offset = provenance.offset(target.poll_sources())
-    with Journal(directory / JOURNAL, _now, Records(target.cluster), name) as journal:
+    with Journal(directory / JOURNAL, _now, Records(target.cluster), name, playbook.name) as journal:
         journal.write("run", run=name, playbook=playbook.name, target=target.name, time_lapse=target.time_lapse)
         listener(RunStarted(name, playbook.name, target.name, target.time_lapse, job.drills()))
         watch.start()

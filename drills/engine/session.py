@@ -29,12 +29,15 @@ def alone(
         left = Records(cluster).outstanding()
         if left and not recover_first:
             raise WorldError(
-                f"An earlier run left {_count(left)} on {cluster.name} ({_names(one.what for one in left)}): "
-                f"`{command}` first, or add --recover."
+                f"An earlier run{_whose(left)} left {_count(left)} on {cluster.name} "
+                f"({_names(one.what for one in left)}): `{command}` first, or add --recover."
             )
         undone = recover(cluster, say) if left else []
         if rest := [one for one in undone if not one.finished]:
-            raise WorldError(f"Not all that an earlier run left could be put back ({_texts(rest)}): `{command}`.")
+            raise WorldError(
+                f"Not all that an earlier run{_whose(left)} left could be put back ({_texts(rest)}): "
+                f"`{command}`{_with_whose_rights(left)}."
+            )
         yield
         _tell_rest(cluster, say, command)
 
@@ -52,6 +55,16 @@ def _tell_rest(cluster: Cluster, say: Say, command: str) -> None:
     with contextlib.suppress(WorldError):  # the verdict has said already what is wrong with the API
         if left := Records(cluster).outstanding():
             say(f"Not undone on {cluster.name}: {_names(one.what for one in left)}. Finish it with `{command}`.")
+
+
+def _whose(left: Iterable[Outstanding]) -> str:
+    names = sorted({one.playbook for one in left} - {""})
+    return f" of {' and '.join(names)}" if names else ""
+
+
+def _with_whose_rights(left: Iterable[Outstanding]) -> str:
+    """Each playbook's account in a cluster has its own rights, and cannot undo what another one did elsewhere."""
+    return f", with the rights{whose}: its own next run has them" if (whose := _whose(left)) else ""
 
 
 def _count(left: list[Outstanding]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from alerts.alertmanager import Alertmanager
-from alerts.http_config import HttpConfig
+from alerts.http_config import HttpConfig, checked
 from alerts.prometheus import Prometheus
 from alerts.receiver import Receiver
 from drills.budget import ONCE, Budget
@@ -47,17 +47,21 @@ class Addresses:
             ("--alertmanager", self.alertmanager, self.alertmanager_http),
         )
         for option, address, http in every:
-            if address is None:
-                continue
-            if not address.startswith(PREFIX):
-                http.reach(address)
-                continue
-            ServiceAddress.parse(address)
-            if not http.empty:
-                raise InputError(
-                    f"{option}-http-config: a Service is reached with the Kubernetes API's own credentials, and others "
-                    f"do not get through; leave it out, or give {option} a URL."
-                )
+            if address is not None:
+                check_address(option, address, credentials=not http.empty)
+
+
+def check_address(option: str, address: str, *, credentials: bool) -> None:
+    """InputError for what is no address, and for ``credentials`` that could not arrive there."""
+    if not address.startswith(PREFIX):
+        checked(address)
+        return
+    ServiceAddress.parse(address)
+    if credentials:
+        raise InputError(
+            f"{option}-http-config: a Service is reached with the Kubernetes API's own credentials, and others "
+            f"do not get through; leave it out, or give {option} a URL."
+        )
 
 
 @dataclass(frozen=True, slots=True)

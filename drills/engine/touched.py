@@ -10,7 +10,9 @@ from typing import Final, Literal
 
 from drills.engine.feasible import everything_tried
 from drills.engine.naming import capture_pod, drill_pod, flood_roles, key_of
+from drills.engine.publications import Where, result_map
 from drills.engine.result import Model
+from drills.engine.rights import acted_in
 from drills.kube.cilium import AGENTS
 from drills.kube.lease import LEASE, NAMESPACE
 from drills.playbook import Drill, ExistingPod, FloodInjection, Playbook, Source, WireguardInjection
@@ -38,14 +40,33 @@ class Touched(Model):
         return f"{self.kind} {self.namespace + '/' if self.namespace else ''}{self.name}"
 
 
-def objects(playbook: Playbook, drills: Sequence[Drill], nodes: Sequence[str] | None = None) -> list[Touched]:
-    """All of them, in the order in which a run comes to them. ``nodes`` None: nobody was asked for their names."""
+def objects(
+    playbook: Playbook,
+    drills: Sequence[Drill],
+    nodes: Sequence[str] | None = None,
+    publish: Sequence[Where] = (),
+) -> list[Touched]:
+    """All of them, in the order in which a run comes to them. ``nodes`` None: nobody was asked for their names.
+
+    ``publish``: where the results go.
+    """
     records = "one for each change, deleted when the change is undone"
     return [
         _touched("create", "Lease", NAMESPACE, LEASE.name, None, "deleted at the end"),
         _touched("create", "Secret", NAMESPACE, f"drills-undo-{RUN}-NUMBER", None, records),
+        *(one for where in publish for one in _of_publication(playbook, where)),
         *(one for drill in drills for one in _of_drill(playbook, drill, nodes)),
     ]
+
+
+def _of_publication(playbook: Playbook, where: Where) -> Iterator[Touched]:
+    if where.kind == "events":
+        for namespace in acted_in(playbook):
+            undo = "one at the beginning and one at the end; the API forgets them, after an hour by default"
+            yield _touched("create", "Event", namespace, "drills.RANDOM", None, undo)
+    if where.kind == "configmap":
+        undo = "stays, until the next run writes it over"
+        yield _touched("create", "ConfigMap", NAMESPACE, result_map(playbook.name), None, undo)
 
 
 def _of_drill(playbook: Playbook, drill: Drill, nodes: Sequence[str] | None) -> Iterator[Touched]:

@@ -98,6 +98,7 @@ class Record(Model):
 
     version: Literal["drills/undo/v1"] = Field(default=SCHEMA, alias="schema")
     run: str
+    playbook: str = ""  # whose run made the change, and whose rights undo it; empty: not known
     order: int
     what: str
     at: str

@@ -219,6 +219,20 @@ def secret_deletion(namespace: str, name: str) -> Iterator[Right]:
     yield from _core("secrets", "create", namespace, "make the Secret again as it was")
 
 
+def events(namespace: str) -> Iterator[Right]:
+    """Of Events, whose names nobody knows before."""
+    yield from _core("events", "create", namespace, "tell in Events that a drill begins and how it ended")
+    yield from _core("events", "get", namespace, f"look for an Event {LOST}")
+
+
+def written_config_map(namespace: str, name: str) -> Iterator[Right]:
+    """Of a ConfigMap that is made once and written over then."""
+    reason = "write the result into a ConfigMap"
+    yield from _core("configmaps", "create", namespace, reason)
+    yield from _core("configmaps", "update", namespace, reason, name)
+    yield from _core("configmaps", "get", namespace, f"look for the result {LOST}", name)
+
+
 def capture_pods() -> Iterator[Right]:
     """Of a privileged pod on every node that looks for plaintext."""
     reason = "make capture pods on all nodes, and remove them"

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from drills.engine.events import Event, RunFinished, RunStarted
 from drills.engine.result import Result
-from drills.engine.rights import sources_of
+from drills.engine.rights import acted_in
 from drills.errors import DrillsError
 from drills.playbook import Playbook
 
@@ -53,7 +53,7 @@ class Publisher:
         """An event of a run of this playbook."""
         match event:
             case RunStarted():
-                self._run = run = Announced(event.run, event.playbook, event.target, event.drills, namespaces(playbook))
+                self._run = run = Announced(event.run, event.playbook, event.target, event.drills, acted_in(playbook))
                 self._each(lambda one: one.started(run))
             case RunFinished() if self._run is not None:
                 begun, result = self._run, event.result
@@ -70,12 +70,3 @@ class Publisher:
             except DrillsError as error:
                 self.failed = True
                 self._problem(str(error))
-
-
-def namespaces(playbook: Playbook) -> tuple[str, ...]:
-    """Those that a playbook acts in: the guards' where it has them, else its sources'."""
-    named = playbook.guards.namespaces
-    if named is not None:
-        return tuple(named)
-    sources = [*playbook.spec.sources, *sources_of(playbook.drills)]
-    return tuple(sorted({playbook.source_of(each).namespace for each in sources}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from drills.engine.publications import result_map
 from drills.engine.result import Result
 from drills.kube import Cluster
 from drills.kube.announce import Event, Kind, record_event, write_config_map
@@ -48,7 +49,7 @@ class ConfigMap:
 
     def finished(self, run: Announced, result: Result) -> None:
         """WorldError where the API does not take it."""
-        name = f"drills-result-{run.playbook}"
+        name = result_map(run.playbook)
         data = {"run": run.run, "verdict": result.verdict, "result.json": _fitting(result)}
         write_config_map(self._cluster, NAMESPACE, name, data)
 

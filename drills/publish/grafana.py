@@ -14,12 +14,10 @@ from typing import Any
 
 import requests
 
+from drills.engine.publications import ANSWER_SECONDS, TOKEN_FILE
 from drills.engine.result import Result
 from drills.errors import InputError, WorldError
 from drills.publish.base import Announced
-
-TOKEN_FILE = "DRILLS_GRAFANA_TOKEN_FILE"  # noqa: S105 - the name of a variable
-SECONDS = 10.0
 
 
 class Grafana:
@@ -55,7 +53,7 @@ class Grafana:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         try:
             answer = requests.request(
-                method, self._url + path, json=body, headers=headers, timeout=SECONDS, allow_redirects=False
+                method, self._url + path, json=body, headers=headers, timeout=ANSWER_SECONDS, allow_redirects=False
             )
             if answer.status_code != requests.codes.ok:
                 raise WorldError(f"Grafana at {self._url} did not take the annotation: HTTP {answer.status_code}.")

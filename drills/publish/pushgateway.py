@@ -6,12 +6,11 @@ from urllib.error import URLError
 
 from prometheus_client import pushadd_to_gateway
 
+from drills.engine.publications import ANSWER_SECONDS
 from drills.engine.result import Result
 from drills.errors import WorldError
 from drills.publish.base import Announced
 from drills.publish.metrics import registry_of
-
-SECONDS = 10.0
 
 
 class Pushgateway:
@@ -30,7 +29,7 @@ class Pushgateway:
         del run
         group = {"playbook": result.playbook}
         try:
-            pushadd_to_gateway(self._url, "drills", registry_of([result]), grouping_key=group, timeout=SECONDS)
+            pushadd_to_gateway(self._url, "drills", registry_of([result]), grouping_key=group, timeout=ANSWER_SECONDS)
         except (URLError, OSError, ValueError) as error:
             raise WorldError(f"The metrics could not be pushed to {self._url}: {error}") from error
 

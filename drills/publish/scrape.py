@@ -9,13 +9,12 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import make_wsgi_app
 
+from drills.engine.publications import SCRAPED_AFTER_A_SIGNAL, SCRAPED_SECONDS, host_and_port
 from drills.engine.result import Result
-from drills.errors import InputError, WorldError
+from drills.errors import WorldError
 from drills.publish.base import Announced
 from drills.publish.metrics import registry_of
 
-LONGEST = 180.0  # seconds; Prometheus's default scrape interval is 60
-AFTER_A_SIGNAL = 10.0  # seconds; a pod that is told to end has 30 in all, and the undo needs some
 LAST_ANSWER = 5.0  # seconds for an answer that is under way
 _STEP = 0.2  # seconds between two looks at a signal
 
@@ -26,19 +25,17 @@ class Scrape:
     Who asks too early is told so instead of waiting in line: an answer to somebody who left would look like a scrape.
     """
 
-    def __init__(self, address: str, stop: threading.Event, seconds: float = LONGEST) -> None:
+    def __init__(self, address: str, stop: threading.Event, seconds: float = SCRAPED_SECONDS) -> None:
         """A signal (``stop``) ends the wait; after one that came before, it is short.
 
         InputError for what is no address, WorldError for a port that is taken.
         """
-        host, _, port = address.rpartition(":")
-        if not port.isdigit() or int(port) > 65535:
-            raise InputError(f"--publish scrape={address}: an address looks like 0.0.0.0:9090.")
+        host, port = host_and_port(address)
         self._stop = stop
         self._seconds = seconds
         self._results: list[Result] = []
         try:
-            self._server: Any = make_server(host.strip("[]") or "127.0.0.1", int(port), _late, handler_class=_Silent)
+            self._server: Any = make_server(host, port, _late, handler_class=_Silent)
         except OSError as error:
             raise WorldError(f"The metrics cannot be served on {address}: {error.strerror or error}.") from error
         self._thread = threading.Thread(target=self._server.serve_forever, args=(_STEP,), daemon=True)
@@ -70,7 +67,7 @@ class Scrape:
 
     def _wait(self, scraped: threading.Event) -> None:
         stopped = self._stop.is_set()
-        seconds = min(self._seconds, AFTER_A_SIGNAL) if stopped else self._seconds
+        seconds = min(self._seconds, SCRAPED_AFTER_A_SIGNAL) if stopped else self._seconds
         for _ in range(round(seconds / _STEP)):
             if scraped.wait(_STEP) or (self._stop.is_set() and not stopped):
                 break

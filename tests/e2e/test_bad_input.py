@@ -75,6 +75,22 @@ def test_wrong_playbook(drills: Drills, tmp_path: Path, old: str, new: str, word
     assert drills("lab", "status").status == 3
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--prometheus", "http://user:hidden@prom:9090"), "carries credentials"),
+        (("--rule-label", "=v"), "--rule-label"),
+        (("--schedule", "0 3 * * 7"), "0 to 6"),
+    ],
+)
+def test_manifests_that_no_cluster_could_use(drills: Drills, options: tuple[str, ...], words: str) -> None:
+    ended = drills("manifests", SHIPPED, *options)
+    said = sentence(ended, 2)
+    assert words in said
+    assert "hidden" not in said + ended.out
+    assert ended.out == ""
+
+
 def test_missing_playbook(drills: Drills, tmp_path: Path) -> None:
     assert "nowhere.yaml" in sentence(drills("run", "nowhere.yaml", "--lab"), 2)
 

@@ -16,9 +16,15 @@ import pytest
 import yaml
 from conftest import BIN, ROOT, Drills, Lab, drills_of
 
+from alerts.prometheus import Prometheus
 from drills.deploy.roles import rules
+from drills.engine.publications import Where
+from drills.engine.records import Records
 from drills.engine.rights import needed
+from drills.engine.undo import Record, of_drill_pod
 from drills.kube import Cluster
+from drills.kube.announce import write_config_map
+from drills.kube.lease import Lease
 from drills.kube.rights import LOST, Right
 from drills.playbook import load
 
@@ -26,6 +32,7 @@ pytestmark = pytest.mark.lab
 
 SHIPPED_GAME_DAY = ROOT / "playbooks" / "zero-trust.yaml"
 RUNNER = "system:serviceaccount:drills:drills-zero-trust"
+TOLD = ("--publish", "events", "--publish", "configmap")
 KEPT = ("database-from-frontend", "default-deny", "wireguard-key")  # with the rights of all but the flood
 K = 60
 
@@ -79,7 +86,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory, quick: Path) -> Iterator[Ru
     assert up.status == 0, up.err
     try:
         lab = Lab(drills, Path(up.out.splitlines()[-1]))
-        made = drills("manifests", quick)
+        made = drills("manifests", quick, *TOLD)
         assert made.status == 0, made.err
         lab.kubectl("apply", "--validate=strict", "--dry-run=server", "-f", "-", stdin=made.out)
         lab.kubectl("apply", "--validate=strict", "-f", "-", stdin=made.out)
@@ -102,25 +109,31 @@ def test_the_short_playbook_needs_what_the_shipped_one_needs(quick: Path) -> Non
 
 
 def test_the_generated_rights_are_enough_and_all_of_them_are_used(runner: Runner) -> None:
-    planned = runner.drills("plan", runner.playbook, *runner.target, "--format", "json")
+    planned = runner.drills("plan", runner.playbook, *runner.target, *TOLD, "--format", "json")
     assert planned.status == 0, planned.out + planned.err
     (plan,) = json.loads(planned.out)
     assert all(right["granted"] is True for right in plan["rights"])
     assert plan["lacks"] == []
     out = runner.drills.folder / "out"
-    done = runner.drills("run", runner.playbook, *runner.target, "--out", out)
+    done = runner.drills("run", runner.playbook, *runner.target, *TOLD, "--out", out)
     assert done.status == 0, done.out + done.err
+    as_runner = Cluster.connect(kubeconfig=Path(runner.drills.environment["KUBECONFIG"]))
+    write_config_map(as_runner, "drills", "drills-result-zero-trust", {"run": "the second"})
     for drill, event in (("database-from-frontend", "attack"), ("wireguard-key", "effect")):
         _killed(runner, drill, event)
         recovered = runner.drills("recover", *runner.target[:2])
         assert recovered.status == 0, recovered.out + recovered.err
         assert "restored: pod" in recovered.out
     asked = runner.asked()
-    rights = needed(load(runner.playbook))
+    rights = needed_by(runner.playbook)
     assert sorted({str(right) for right, allowed in asked if not allowed}) == []
     assert {str(right) for right, _ in asked if not any(one.covers(right) for one in rights)} == set()
     unused = [one for one in rights if not any(one.covers(right) for right, _ in asked)]
     assert [str(one) for one in unused if not one.reason.endswith(LOST)] == []
+
+
+def needed_by(playbook: Path) -> list[Right]:
+    return needed(load(playbook), publish=[Where("events"), Where("configmap")])
 
 
 def _killed(runner: Runner, drill: str, event: str) -> None:
@@ -142,10 +155,10 @@ def _killed(runner: Runner, drill: str, event: str) -> None:
 
 
 def test_each_right_that_is_taken_away_is_one_that_plan_misses(runner: Runner) -> None:
-    rights = needed(load(runner.playbook))
+    rights = needed_by(runner.playbook)
     for missing in (rights[0], rights[len(rights) // 2], rights[-1]):
         with _without(runner, missing):
-            planned = runner.drills("plan", runner.playbook, *runner.target, "--format", "json")
+            planned = runner.drills("plan", runner.playbook, *runner.target, *TOLD, "--format", "json")
         assert planned.status == 3
         (plan,) = json.loads(planned.out)
         assert [right["text"] for right in plan["rights"] if not right["granted"]] == [str(missing)]
@@ -176,7 +189,7 @@ class _without:  # noqa: N801 - reads as a word
 
     def __init__(self, runner: Runner, missing: Right) -> None:
         self._cluster = Cluster.connect(kubeconfig=runner.lab.kubeconfig)
-        self._rights = [one for one in needed(load(runner.playbook)) if one.namespace == missing.namespace]
+        self._rights = [one for one in needed_by(runner.playbook) if one.namespace == missing.namespace]
         self._missing = missing
 
     def __enter__(self) -> None:
@@ -194,19 +207,64 @@ class _without:  # noqa: N801 - reads as a word
         self._cluster.call("change the role", "PUT", path, body={**role, "rules": rules(rights)})
 
 
+ASLEEP = """
+apiVersion: v1
+kind: Service
+metadata: {name: asleep, namespace: database}
+spec: {selector: {app: nobody}, ports: [{port: 5432}]}
+---
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata: {name: of-no-series, namespace: monitoring, labels: {release: kube-prometheus-stack}}
+spec: {groups: [{name: of-no-series, rules: [{alert: OfNoSeries, expr: cilium_unheard_of_total > 0}]}]}
+"""
+
+
 def test_plan_asks_the_lab_and_says_what_lacks(runner: Runner, tmp_path: Path) -> None:
     text = SHIPPED_GAME_DAY.read_text()
-    text = text.replace("name: CiliumHTTPRequestsDenied", "name: CiliumHTTPRequestsForbidden")
-    text = text.replace("host: backend.backend,", "host: nobody.backend,")
+    for old, new in (
+        ("name: CiliumHTTPRequestsDenied", "name: CiliumHTTPRequestsForbidden"),
+        ("name: CiliumNodePathBroken", "name: OfNoSeries"),
+        ("host: backend.backend,", "host: nobody.backend,"),
+        ("host: database.database, port: 5432, rate", "host: asleep.database, port: 5432, rate"),
+        ("node: k8s-w1", "node: k8s-w9"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
     path = tmp_path / "playbook.yaml"
     path.write_text(text)
-    only = ("--only", "admin-path", "--only", "default-deny", "--only", "missing-header")
-    planned = runner.lab.drills("plan", path, "--lab", *only)
+    runner.lab.kubectl("apply", "-f", "-", stdin=ASLEEP)
+    status = json.loads(runner.lab.drills("lab", "status", "--format", "json").out)
+    cluster, prometheus = Cluster.connect(kubeconfig=runner.lab.kubeconfig), Prometheus(status["prometheus"])
+    left = Record(run="r", playbook="another", order=1, what="a change", at="now", undo=of_drill_pod("frontend", "x"))
+    records = Records(cluster)
+    names = ("admin-path", "default-deny", "missing-header", "database-from-outsider", "wireguard-key")
+    until = time.monotonic() + 60
+    while not any(rule.name == "OfNoSeries" for group in prometheus.rules() for rule in group.rules):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    records.add(left)
+    try:
+        with Lease(cluster, lambda _: None):
+            only = [word for name in names for word in ("--only", name)]
+            planned = runner.lab.drills("plan", path, "--lab", *only, "--format", "json")
+    finally:
+        records.drop(left)
+        runner.lab.kubectl("delete", "-f", "-", stdin=ASLEEP)
     assert planned.status == 3, planned.out + planned.err
-    lacks = planned.out.partition("things lack:")[2]
-    assert "alert: no rule CiliumHTTPRequestsForbidden is loaded in Prometheus" in lacks
-    assert "service: there is no Service backend/nobody" in lacks
-    assert lacks.count("\n  ") == 2
+    (plan,) = json.loads(planned.out)
+    lacks = [(one["subject"], one["text"]) for one in plan["lacks"]]
+    for expected in (
+        ("alert", "no rule CiliumHTTPRequestsForbidden is loaded in Prometheus, which admin-path names"),
+        ("metric", "the alert OfNoSeries has nothing to read: "),
+        ("service", "there is no Service backend/nobody, which the playbook tries"),
+        ("service", "no pod behind Service database/asleep is ready: no attempt could be judged"),
+        ("node", "there is no CiliumNode k8s-w9; there are k8s-w1, k8s-w2"),
+        ("run", "an earlier run of another left a change undone: `drills recover` first"),
+        ("run", "another run is at work: "),
+    ):
+        assert any((subject, text.startswith(expected[1])) == (expected[0], True) for subject, text in lacks), expected
+    assert len(lacks) == 7, lacks
     assert runner.lab.kubectl("get", "pods", "-A", "-o", "name").count("drill-") == 0
 
 

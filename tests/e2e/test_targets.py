@@ -135,6 +135,11 @@ def test_in_a_pod_without_a_context_it_runs_on_the_pods_own_cluster(lab: Lab) ->
     assert done.returncode == 0, done.stderr + done.stdout
     assert "PASSED  misbehaving: 1 drill" in done.stdout
     assert "Nothing is left to undo on in-cluster." in done.stdout
+    planned = inside(lab, "cd /tmp && python -m drills plan /playbook/playbook.yaml --only closed")
+    assert planned.returncode == 0, planned.stderr + planned.stdout
+    assert "misbehaving on in-cluster: 1 drill" in planned.stdout
+    assert "no --prometheus was named" in planned.stdout
+    assert "  yes create pods in frontend" in planned.stdout
     lost = inside(lab, "KUBERNETES_SERVICE_PORT= python -m drills recover")
     assert (lost.returncode, "This pod cannot use its service account" in lost.stderr) == (3, True), lost.stderr
     lab.kubectl("delete", "-n", "drills", "pod/runner", "configmap/playbook", "secret/account", "--now")

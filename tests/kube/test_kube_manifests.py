@@ -8,13 +8,20 @@ import pytest
 import yaml
 from kube_support import Server, eventually
 
+from drills.deploy.accepted import CRONJOB_NAME
 from drills.deploy.manifests import Written, stream, text
 from drills.deploy.roles import rules
 from drills.deploy.settings import Settings
+from drills.engine.records import Records
 from drills.engine.rights import needed
+from drills.engine.session import alone
+from drills.engine.undo import Record, of_drill_pod
+from drills.errors import WorldError
 from drills.kube import Cluster
+from drills.kube.api import KubeError
 from drills.kube.rights import Right, granted
 
+BASE = sorted((Path(__file__).parents[2] / "deploy").glob("*.yaml"))
 KINDS = (
     "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ConfigMap", "CiliumNetworkPolicy",
     "CronJob", "PrometheusRule",
@@ -29,6 +36,34 @@ def test_a_strict_dry_run_takes_every_object(server: Server, kind: str) -> None:
         pytest.skip(f"this API serves no {kind}: its CustomResourceDefinition is not installed")
     answer = server.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text(found))
     assert answer.count("(server dry run)") == len(found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_strict_dry_run_takes_the_shipped_base(server: Server, kind: str) -> None:
+    """In the namespaces of this run of the tests: those of the shipped playbooks are not there."""
+    found = [one for path in BASE for one in yaml.safe_load_all(path.read_text()) if one["kind"] == kind]
+    assert found
+    if not server.serves(found[0]):
+        pytest.skip(f"this API serves no {kind}: its CustomResourceDefinition is not installed")
+    for number, one in enumerate(found):  # roles of several namespaces have one name
+        one["metadata"] |= {"name": f"{one['metadata']['name']}-{number}"}
+        if "namespace" in one["metadata"]:
+            one["metadata"]["namespace"] = server.front
+    answer = server.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text(found))
+    assert answer.count("(server dry run)") == len(found)
+
+
+def test_a_name_that_is_too_long_for_a_cronjob_is_refused_as_manifests_says(server: Server) -> None:
+    (job,) = [one for one in server.objects() if one["kind"] == "CronJob"]
+    path = f"/apis/batch/v1/namespaces/{job['metadata']['namespace']}/cronjobs"
+
+    def attempt(length: int) -> None:
+        named = {**job, "metadata": {**job["metadata"], "name": "n" * length}}
+        server.cluster.call("try a CronJob", "POST", path, query={"dryRun": "All"}, body=named)
+
+    attempt(CRONJOB_NAME)
+    with pytest.raises(KubeError, match="52 characters"):
+        attempt(CRONJOB_NAME + 1)
 
 
 def test_the_namespaces_are_taken(server: Server) -> None:
@@ -70,6 +105,28 @@ def test_each_right_that_is_taken_away_is_the_one_that_lacks(deployed: Server, r
         assert eventually(lambda own=own, missing=missing: refused(runner, own) == [str(missing)]), missing  # type: ignore[misc]
         _write(deployed, missing.namespace, own)
     assert eventually(lambda: refused(runner, rights) == [])
+
+
+def test_what_another_playbook_left_is_named_with_whose_rights_undo_it(deployed: Server, runner: Cluster) -> None:
+    """In a namespace where this account may do nothing. No run begins over it."""
+    undo = of_drill_pod("default", "drill-of-another")
+    left = Record(
+        run="another-run", playbook="another", order=1, what="pod default/drill-of-another", at="now", undo=undo
+    )
+    records = Records(deployed.cluster)
+    records.add(left)
+    said: list[str] = []
+    try:
+        with (
+            pytest.raises(WorldError) as refused,
+            alone(runner, said.append, said.append, recover_first=True, command="drills recover"),
+        ):
+            pytest.fail("it began")
+    finally:
+        records.drop(left)
+    assert "an earlier run of another left" in str(refused.value)
+    assert "(403)" in str(refused.value)
+    assert "`drills recover`, with the rights of another" in str(refused.value)
 
 
 def _write(server: Server, namespace: str | None, rights: list[Right]) -> None:

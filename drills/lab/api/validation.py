@@ -65,6 +65,7 @@ _KEY_RULE = (
     "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
     "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
+_CRONJOB_NAME = 52  # a Job's 63, less what the controller appends
 _WORKLOADS = (DEPLOYMENTS, REPLICASETS, STATEFULSETS, DAEMONSETS)
 _RBAC = (ROLES, ROLEBINDINGS, CLUSTERROLES, CLUSTERROLEBINDINGS)
 
@@ -150,6 +151,7 @@ def _workload(obj: Obj) -> Iterator[Cause]:
 
 
 def _job_template(template: Obj, path: str) -> Iterator[Cause]:
+    yield from _label_causes(labels_of(template), f"{path}.labels")
     pod = template.get("spec") or {}
     if pod.get("restartPolicy") not in ("OnFailure", "Never"):
         yield required(f"{path}.spec.restartPolicy", 'valid values: "OnFailure", "Never"')
@@ -161,6 +163,9 @@ def _job(obj: Obj) -> Iterator[Cause]:
 
 
 def _cronjob(obj: Obj) -> Iterator[Cause]:
+    name = str(obj["metadata"].get("name") or "")
+    if len(name) > _CRONJOB_NAME:
+        yield invalid("metadata.name", name, f"must be no more than {_CRONJOB_NAME} characters")
     spec = obj.get("spec") or {}
     schedule = str(spec.get("schedule") or "")
     if not schedule.startswith("@") and len(schedule.split()) != 5:

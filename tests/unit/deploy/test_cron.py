@@ -22,6 +22,13 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
         ("@hourly", HOUR),
         ("@yearly", 366 * DAY),
         ("0 0 29 2 *", (3 * 365 + 366) * DAY),
+        ("@every 1h30m", HOUR + 30 * MINUTE),
+        ("0 3 ? * SUN", 7 * DAY),
+        ("0,30  3/8 * JAN-dec 0-6", 7 * HOUR + 30 * MINUTE),
+        ("0 0 1,15 * 1", 7 * DAY),  # either kind of day will do
+        ("0 0 */2 * 1", 2 * DAY),  # a step restricts as a list does; cron(8) would want both
+        ("0 0 ?/1 * 1", 7 * DAY),
+        ("59 23 31 12 *", 366 * DAY),
     ],
 )
 def test_longest_gap(schedule: str, seconds: float) -> None:
@@ -29,14 +36,31 @@ def test_longest_gap(schedule: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "schedule", ["", "0 3 * *", "0 3 * * 1 2026", "61 * * * *", "0 0 30 2 *", "@often", "0 0 L * *"]
-)
+    "schedule",
+    [
+        "", "0 3 * *", "0 3 * * 1 2026", "61 * * * *", "0 0 30 2 *", "@often", "@Daily", "0 0 L * *", "0 3 * * 7",
+        "0 3 * * 5-7", "0 3 * * 5-1", "0 0 0 * *", "*/0 * * * *", "1-2-3 * * * *", "1/2/3 * * * *", ", * * * *",
+        "0 3 * * SUNDAY", "-1 * * * *", "@every", "@every 0s", "@every hour", "0 3 * FOO *",
+    ],
+)  # fmt: skip
 def test_what_no_cronjob_takes(schedule: str) -> None:
     with pytest.raises(InputError, match="none of a CronJob"):
         longest_gap(schedule)
 
 
-@pytest.mark.parametrize("name", ["Mars/Base", "", "../etc/passwd"])
+@pytest.mark.parametrize("schedule", ["TZ=Europe/Zurich 0 3 * * *", "CRON_TZ=UTC @daily"])
+def test_a_time_zone_does_not_belong_into_a_schedule(schedule: str) -> None:
+    """Kubernetes refuses it beside the field timeZone, which is always set."""
+    with pytest.raises(InputError, match="--timezone"):
+        longest_gap(schedule)
+
+
+@pytest.mark.parametrize("name", ["Etc/UTC", "UTC", "Europe/Zurich", "America/Argentina/Ushuaia"])
+def test_time_zones(name: str) -> None:
+    check_timezone(name)
+
+
+@pytest.mark.parametrize("name", ["Mars/Base", "", "../etc/passwd", "localtime", "Local", "local", "posix/UTC"])
 def test_unknown_time_zones(name: str) -> None:
     with pytest.raises(InputError, match="no time zone"):
         check_timezone(name)

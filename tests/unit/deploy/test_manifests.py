@@ -15,23 +15,24 @@ from drills.cilium.sanitize import sanitize
 from drills.deploy.manifests import Written, base, of_playbook, stream
 from drills.deploy.roles import rules
 from drills.deploy.runner import grace
-from drills.deploy.settings import Settings
+from drills.deploy.settings import SecretKey, Settings
 from drills.engine import actors
 from drills.engine import load as flood_load
 from drills.engine.drill import PROOF_SECONDS
+from drills.engine.publications import ANSWER_SECONDS, SCRAPED_AFTER_A_SIGNAL, SCRAPED_SECONDS, Where, parse_all
 from drills.engine.rights import needed
 from drills.errors import InputError
 from drills.kube.rights import Right
 from drills.playbook import FloodInjection, load
 
 ROOT = Path(__file__).parents[3]
-SHIPPED = [ROOT / "playbooks" / f"{name}.yaml" for name in ("admin-path", "zero-trust")]
+SHIPPED = sorted((ROOT / "playbooks").glob("*.yaml"))
+SCHEDULES = {"admin-path": "0 3 * * *", "flood": "0 2 * * 0", "zero-trust": "0 4 * * 0"}  # of the base, in the Makefile
 
 
 @pytest.fixture(scope="module")
 def written() -> list[Written]:
-    schedules = ("0 3 * * *", "0 4 * * 0")
-    return [Written(path, load(path), schedule) for path, schedule in zip(SHIPPED, schedules, strict=True)]
+    return [Written(path, load(path), SCHEDULES[path.stem]) for path in SHIPPED]
 
 
 def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -49,7 +50,7 @@ def test_roles_say_exactly_what_is_needed(written: list[Written]) -> None:
                 rule["apiGroups"], rule["resources"], rule["verbs"], rule.get("resourceNames", [None])
             )
         }
-        assert granted == set(needed(one.playbook, addresses=Settings().watched))
+        assert granted == set(needed(one.playbook, addresses=Settings().watched, publish=Settings().published))
 
 
 def test_no_rule_has_a_wildcard_and_only_policies_and_nodes_are_cluster_wide(written: list[Written]) -> None:
@@ -89,6 +90,27 @@ def test_every_role_is_bound_to_the_runner_and_to_nobody_else(written: list[Writ
     for one in bindings:
         assert one["subjects"] == [{"kind": "ServiceAccount", "name": "robot", "namespace": "game-days"}]
     assert {one["metadata"]["namespace"] for one in of_kind(objects, "CronJob")} == {"game-days"}
+
+
+def test_several_playbooks_share_an_account_which_can_recover_what_another_one_left(written: list[Written]) -> None:
+    found = [*yaml.safe_load_all(stream(written, Settings()))]
+    (account,) = of_kind(found, "ServiceAccount")
+    assert account["metadata"]["name"] == "drills-runner"
+    bound = {subject["name"] for one in found if one["kind"].endswith("Binding") for subject in one["subjects"]}
+    jobs = of_kind(found, "CronJob")
+    runs_as = {one["spec"]["jobTemplate"]["spec"]["template"]["spec"]["serviceAccountName"] for one in jobs}
+    assert (len(jobs), bound, runs_as) == (len(SHIPPED), {"drills-runner"}, {"drills-runner"})
+    (alone,) = of_kind([*yaml.safe_load_all(stream(written[:1], Settings()))], "ServiceAccount")
+    assert alone["metadata"]["name"] == "drills-admin-path"
+
+
+def test_a_base_has_every_object_once(written: list[Written]) -> None:
+    """Kustomize refuses a second one of the same kind and name."""
+    files = base(written, Settings(service_account="robot"))
+    found = [one for text in files.values() for one in yaml.safe_load_all(text) if "metadata" in one]
+    names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in found]
+    assert len(names) == len(set(names))
+    assert ("ServiceAccount", "drills", "robot") in names
 
 
 def test_one_run_at_a_time_that_ends_and_is_not_tried_again(written: list[Written]) -> None:
@@ -178,6 +200,69 @@ def test_a_prometheus_behind_the_api_server_needs_a_right_and_no_path(written: l
     assert len(of_kind(objects, "CiliumNetworkPolicy")[0]["spec"]["egress"]) == 2
 
 
+TOLD = ("events", "configmap", "grafana=http://grafana.monitoring:3000", "scrape=0.0.0.0:9099")
+
+
+def test_where_results_go_is_in_the_cronjob_with_rights_and_paths(written: list[Written]) -> None:
+    settings = Settings(publish=parse_all(TOLD), grafana_token=SecretKey.parse("tokens/grafana"))
+    plain, objects = of_playbook(written[0], Settings()), of_playbook(written[0], settings)
+    before, after = (of_kind(one, "CronJob")[0]["spec"]["jobTemplate"]["spec"] for one in (plain, objects))
+    pod = after["template"]["spec"]
+    (container,) = pod["containers"]
+    arguments = container["args"]
+    told = [arguments[at + 1] for at, one in enumerate(arguments) if one == "--publish"]
+    assert told == ["pushgateway=http://prometheus-pushgateway.monitoring:9091", *TOLD]
+    token = f"{container['volumeMounts'][-1]['mountPath']}/grafana"
+    assert {"name": "DRILLS_GRAFANA_TOKEN_FILE", "value": token} in container["env"]
+    assert pod["volumes"][-1] == {"name": "grafana", "secret": {"secretName": "tokens"}}
+    assert after["activeDeadlineSeconds"] - before["activeDeadlineSeconds"] == SCRAPED_SECONDS + ANSWER_SECONDS
+    longer = pod["terminationGracePeriodSeconds"] - before["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert longer == SCRAPED_AFTER_A_SIGNAL + ANSWER_SECONDS
+    for namespace, resource in (("frontend", "events"), ("backend", "events"), ("drills", "configmaps")):
+        (role,) = [one for one in of_kind(objects, "Role") if one["metadata"]["namespace"] == namespace]
+        assert any(resource in rule["resources"] and "create" in rule["verbs"] for rule in role["rules"])
+
+
+def test_a_scraper_is_let_in_and_finds_the_port(written: list[Written]) -> None:
+    settings = Settings(publish=parse_all(TOLD), rule_labels={"release": "x"})
+    objects = of_playbook(written[0], settings)
+    (one,) = of_kind(objects, "CiliumNetworkPolicy")
+    assert sanitize(policy.parse(one)) == []
+    monitoring = [{"matchLabels": {"k8s:io.kubernetes.pod.namespace": "monitoring"}}]
+    ports = [{"ports": [{"port": "9099", "protocol": "TCP"}]}]
+    assert one["spec"]["ingress"] == [{"fromEndpoints": monitoring, "toPorts": ports}]
+    assert {"toEndpoints": monitoring} in one["spec"]["egress"]
+    (monitor,) = of_kind(objects, "PodMonitor")
+    (job,) = of_kind(objects, "CronJob")
+    template = job["spec"]["jobTemplate"]["spec"]["template"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    (port,) = template["spec"]["containers"][0]["ports"]
+    assert (port["name"], port["containerPort"]) == (monitor["spec"]["podMetricsEndpoints"][0]["port"], 9099)
+    assert monitor["metadata"]["labels"]["release"] == "x"
+
+
+def test_the_credentials_of_prometheus_come_from_a_secret(written: list[Written]) -> None:
+    settings = Settings(
+        prometheus_http_config=SecretKey.parse("prometheus-login/http.yaml"),
+        alertmanager_http_config=SecretKey.parse("alertmanager-login/http.yaml"),
+    )
+    (job,) = of_kind(of_playbook(written[0], settings), "CronJob")
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    mounted = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    secrets = {one["name"]: one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one}
+    assert secrets == {"prometheus": "prometheus-login", "alertmanager": "alertmanager-login"}
+    for name in secrets:
+        at = container["args"].index(f"--{name}-http-config")
+        assert container["args"][at + 1] == f"{mounted[name]}/http.yaml"
+
+
+@pytest.mark.parametrize("text", ["", "login", "login/", "/http.yaml", "Log in/x", "login/..", "login/a/b"])
+def test_what_names_no_key_of_a_secret(text: str) -> None:
+    with pytest.raises(InputError, match="SECRET/KEY"):
+        SecretKey.parse(text)
+
+
 def test_the_playbook_goes_in_as_it_was_written(written: list[Written]) -> None:
     found = [*yaml.safe_load_all(stream(written, Settings()))]
     texts = [one["data"]["playbook.yaml"] for one in of_kind(found, "ConfigMap")]
@@ -185,7 +270,7 @@ def test_the_playbook_goes_in_as_it_was_written(written: list[Written]) -> None:
 
 
 def test_a_locustfile_goes_with_it(tmp_path: Path) -> None:
-    text = SHIPPED[1].read_text()
+    text = SHIPPED[-1].read_text()
     path = tmp_path / "playbook.yaml"
     path.write_text(text.replace("workers: 2}", "workers: 2, locustfile: users.py}"))
     (tmp_path / "users.py").write_text("# users\n")
@@ -199,10 +284,81 @@ def test_a_locustfile_goes_with_it(tmp_path: Path) -> None:
         of_playbook(Written(path, load(path)), Settings())
 
 
-@pytest.mark.parametrize("url", ["prometheus:9090", "ftp://x", "http://"])
-def test_a_url_that_is_none_is_refused(written: list[Written], url: str) -> None:
-    with pytest.raises(InputError, match="no URL"):
-        of_playbook(written[0], Settings(prometheus=url))
+LOGIN = SecretKey("login", "http.yaml")
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no scheme": ({"prometheus": "prometheus:9090"}, "no address"),
+    "another scheme": ({"alertmanager": "ftp://x"}, "no address"),
+    "no host": ({"prometheus": "http://"}, "no address"),
+    "no prometheus": ({"prometheus": ""}, "give --prometheus URL"),
+    "a password": ({"prometheus": "http://user:hidden@prom:9090"}, "carries credentials"),
+    "a service without a name": ({"prometheus": "service:monitoring"}, "names no Service"),
+    "a password for the pushgateway": ({"pushgateway": "http://user:hidden@x:9091"}, "without a password"),
+    "a user for grafana": ({"publish": (Where("grafana", "http://user@x"),)}, "without a password"),
+    "namespace": ({"namespace": "Bad_NS"}, "--namespace"),
+    "no namespace": ({"namespace": ""}, "--namespace"),
+    "a long namespace": ({"namespace": "n" * 64}, "63 characters"),
+    "service account": ({"service_account": "A b"}, "--service-account"),
+    "no image": ({"image": ""}, "--image"),
+    "an image of two words": ({"image": "drills: latest"}, "--image"),
+    "no key of a label": ({"rule_labels": {"": "v"}}, "--rule-label"),
+    "a long value of a label": ({"rule_labels": {"release": "v" * 64}}, "63 characters"),
+    "timezone": ({"timezone": "localtime"}, "no time zone"),
+    "login without alertmanager": ({"alertmanager": "", "alertmanager_http_config": LOGIN}, "only means something"),
+    "login through the API": (
+        {"prometheus": "service:monitoring/prometheus:9090", "prometheus_http_config": LOGIN},
+        "API's own credentials",
+    ),
+    "a token for nobody": ({"grafana_token": LOGIN}, "only means something"),
+    "scraped from inside": ({"publish": (Where("scrape", "127.0.0.1:9099"),)}, "0.0.0.0"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_a_run_or_a_cluster_refuses_is_refused(written: list[Written], case: str) -> None:
+    settings, words = REFUSED[case]
+    with pytest.raises(InputError, match=words) as refused:
+        stream(written[:1], Settings(**settings))
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "image", ["drills:0.1.0", "localhost:5000/a/b-c__d:x", f"registry.example/d@sha256:{'0' * 64}"]
+)
+def test_images(written: list[Written], image: str) -> None:
+    stream(written[:1], Settings(image=image))
+
+
+def changed(tmp_path: Path, *changes: tuple[str, str], of: Path = SHIPPED[0]) -> Written:
+    text = of.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "playbook.yaml"
+    path.write_text(text)
+    return Written(path, load(path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("http-api.backend/admin", "http-api.payments/admin", "guards.namespaces does not list payments"),
+        ("      denied: {status: 403}\n", "", "lacks `denied`"),
+        ("maxDuration: 15m", "maxDuration: 15m\n    abortWhen: ['sum(']", "cannot be parsed"),
+    ],
+)
+def test_what_a_run_refuses_gets_no_rights(tmp_path: Path, old: str, new: str, words: str) -> None:
+    one = changed(tmp_path, (old, new))
+    for make in (stream, base):
+        with pytest.raises(InputError, match=words):
+            make([one], Settings())
+
+
+def test_a_name_that_no_cronjob_may_have(tmp_path: Path) -> None:
+    longest = changed(tmp_path, ("name: admin-path\nspec", f"name: {'n' * 45}\nspec"))
+    (job,) = of_kind([*yaml.safe_load_all(stream([longest], Settings()))], "CronJob")
+    assert len(job["metadata"]["name"]) == 52
+    with pytest.raises(InputError, match="52 characters at most; use 45 or less"):
+        stream([changed(tmp_path, ("name: admin-path\nspec", f"name: {'n' * 46}\nspec"))], Settings())
 
 
 def test_the_shipped_base_is_what_the_command_makes(written: list[Written]) -> None:
@@ -211,5 +367,6 @@ def test_the_shipped_base_is_what_the_command_makes(written: list[Written]) -> N
 
 
 def test_two_playbooks_of_one_name_are_refused(written: list[Written]) -> None:
-    with pytest.raises(InputError, match="admin-path"):
-        base([written[0], written[0]], Settings())
+    for make in (stream, base):
+        with pytest.raises(InputError, match="admin-path"):
+            make([written[0], written[0]], Settings())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from drills.engine.publications import Where
 from drills.engine.rights import needed
 from drills.kube.rights import Right, least
 from drills.playbook import Playbook, load
@@ -40,6 +41,26 @@ def playbook(tmp_path: Path, text: str) -> Playbook:
     path = tmp_path / "playbook.yaml"
     path.write_text(HEAD + text)
     return load(path)
+
+
+def test_publications_need_what_they_write(tmp_path: Path) -> None:
+    """Events where the playbook acts, which its guards say; the result by name, once it is there."""
+    of_sources = playbook(tmp_path, HTTP.replace("SOURCE", "{namespace: front}"))
+    guarded = playbook(
+        tmp_path, HTTP.replace("SOURCE", "{namespace: front}") + "  guards: {namespaces: [front, back, shop]}\n"
+    )
+    without = set(needed(of_sources))
+    told = set(needed(of_sources, publish=[Where("events"), Where("configmap")])) - without
+    assert {str(one) for one in told} == {
+        "create events in front",
+        "get events in front",
+        "create configmaps in drills",
+        "get configmaps drills-result-test in drills",
+        "update configmaps drills-result-test in drills",
+    }
+    in_guards = set(needed(guarded, publish=[Where("events")])) - set(needed(guarded))
+    assert {one.namespace for one in in_guards} == {"front", "back", "shop"}
+    assert set(needed(of_sources, publish=[Where("scrape", "0.0.0.0:9090")])) == without
 
 
 def of(found: list[Right], namespace: str | None) -> set[str]:

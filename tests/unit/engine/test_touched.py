@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from drills.engine.publications import Where
 from drills.engine.touched import Touched, objects
 from drills.playbook import load
 
@@ -40,6 +41,17 @@ def test_each_source_has_one_pod_in_a_drill(tmp_path: Path) -> None:
         "create Pod backend/drill-backend-RUN-11",
     ]
     assert all(one.undo for one in found)
+
+
+def test_what_is_published_into_the_cluster_is_touched() -> None:
+    playbook = load(SHIPPED)
+    told = [Where("events"), Where("configmap"), Where("grafana", "http://grafana")]
+    without = objects(playbook, playbook.drills)
+    more = [one for one in objects(playbook, playbook.drills, publish=told) if one not in without]
+    found = [f"{one.action} {one.title}" for one in more]
+    events = [f"create Event {one}/drills.RANDOM" for one in playbook.guards.namespaces or ()]
+    assert len(events) > 1
+    assert found == [*events, "create ConfigMap drills/drills-result-zero-trust"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
