@@ -197,22 +197,27 @@ def _run(jobs: Sequence[Job], target: Target, console: Console, out: Path | None
     ):
         publisher = Publisher(choose.publications(options["publish"], target.cluster, interrupt.stop), console.say)
 
-        for job in jobs:
+        for job in jobs[1:]:
+            engine.check(job, target)  # nothing begins where a later playbook would be refused
+        try:
+            for job in jobs:
 
-            def listener(event: Event, playbook: Playbook = job.playbook) -> None:
-                console(event)
-                publisher.hear(event, playbook)
-                if not watched:
-                    log_event(event)
+                def listener(event: Event, playbook: Playbook = job.playbook) -> None:
+                    console(event)
+                    publisher.hear(event, playbook)
+                    if not watched:
+                        log_event(event)
 
-            own = files.directory(folder if len(jobs) == 1 else folder / job.playbook.name)
-            result = engine.run(job, target, own, listener, interrupt)
-            results.append(result)
-            console.files(files.write(result, own))
-            if interrupt.stop.is_set():
-                break
-        if len(jobs) > 1:
-            console.files([files.write_summary(results, folder)])
+                own = files.directory(folder if len(jobs) == 1 else folder / job.playbook.name)
+                result = engine.run(job, target, own, listener, interrupt)
+                console.files(files.write(result, own))
+                results.append(result)
+                if interrupt.stop.is_set():
+                    break
+        finally:
+            if len(jobs) > 1:
+                unfinished = [job.playbook.name for job in jobs[len(results) :]]
+                console.files([files.write_summary(results, folder, unfinished)])
         publisher.close()
     if not watched:
         log_results(results)

@@ -26,7 +26,7 @@ from drills.engine.events import (
     Stage,
 )
 from drills.engine.fault import LONGEST_BESIDE, Fault
-from drills.engine.flood import Flood
+from drills.engine.flood import Flood, locustfile
 from drills.engine.following import Following
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
@@ -104,9 +104,7 @@ class DrillRun:
 
     def know(self) -> None:
         """InputError for a drill that could not end well, WorldError if Prometheus cannot be asked: nothing is made."""
-        preflight.check_namespaces(self.drill, self._context.playbook)
-        preflight.check_capacity(self.drill, self._target.time_lapse, self._target.capacity)
-        self._alerts.know_rules()
+        know(self.drill, self._context.playbook, self._target, self._alerts)
 
     def run(self, attack_over: Callable[[], None] = lambda: None, undisturbed_since: float = 0.0) -> DrillResult:
         """Every phase, then the verdict, whatever happens in between.
@@ -286,3 +284,12 @@ class DrillRun:
     def _moved(self, alert: str, stage: Stage) -> None:
         self._context.journal.write("alert", drill=self.drill.name, alert=alert, stage=stage)
         self._context.listener(AlertMoved(self.drill.name, alert, stage))
+
+
+def know(drill: Drill, playbook: Playbook, target: Target, alerts: Following) -> None:
+    """Learn the rules of a drill's alerts. InputError for one that could not end well; nothing is made."""
+    preflight.check_namespaces(drill, playbook)
+    preflight.check_capacity(drill, target.time_lapse, target.capacity)
+    if isinstance(drill.injection, FloodInjection):
+        locustfile(drill.injection)
+    alerts.know_rules()

@@ -21,6 +21,7 @@ from drills.cilium import metrics
 from drills.cilium.metrics import METRICS, Birth, DropReason
 from drills.inject.base import service_of
 from drills.inject.dns import is_address
+from drills.inject.flood import MAKING_UP
 from drills.inject.kinds import kind_of
 from drills.inject.proof import Maker
 from drills.playbook import (
@@ -82,7 +83,7 @@ class Footprint:
     expects: frozenset[str] = frozenset()  # alerts that must fire
     quiet: frozenset[str] = frozenset()  # alerts that must not
     reads: tuple[Read, ...] = ()
-    rate: float = 0.0  # attempts per second that it makes, all together
+    rate: float = 0.0  # attempts per second that it makes at its fastest, all together
 
     def moves(self, read: Read) -> bool:
         """Whether it may change what a rule reads."""
@@ -133,7 +134,7 @@ def footprint(drill: Drill, expressions: Mapping[str, Sequence[str]]) -> Footpri
         expects=frozenset(one.name for one in drill.expect.alerts),
         quiet=frozenset(drill.expect.quiet),
         reads=tuple(dict.fromkeys(reads)),
-        rate=sum(one.rate for one, _ in (*attacks, *controls)),
+        rate=sum(_fastest(one) for one, _ in (*attacks, *controls)),
     )
 
 
@@ -168,6 +169,11 @@ def _usual(control: Control) -> tuple[Denied, ...]:
 def makers_of(injection: ProbeInjection, denied: Sequence[Denied]) -> tuple[Maker, ...]:
     """Who denies an injection's attempts, if anybody does."""
     return kind_of(injection).proof(denied).makers
+
+
+def _fastest(injection: ProbeInjection | FloodInjection) -> float:
+    """Attempts per second; those of a flood, which may make up for a pause."""
+    return MAKING_UP * injection.rate if isinstance(injection, FloodInjection) else injection.rate
 
 
 def _target(injection: ProbeInjection | FloodInjection) -> str:

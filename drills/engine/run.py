@@ -13,9 +13,10 @@ from typing import Any
 from alerts.promql import parse
 from alerts.timelapse import scale_expression
 from drills.engine import preflight, provenance, schedule
-from drills.engine.drill import Context, DrillRun
+from drills.engine.drill import Context, DrillRun, know
 from drills.engine.events import Listener, RunFinished, RunStarted
 from drills.engine.flood import locustfile
+from drills.engine.following import Following
 from drills.engine.interrupt import Interrupt
 from drills.engine.journal import Journal
 from drills.engine.neighbours import Neighbour
@@ -42,7 +43,11 @@ class Job:
 
     def drills(self) -> tuple[str, ...]:
         """The names of the drills that run."""
-        return tuple(one.name for one in self.playbook.drills if not self.only or one.name in self.only)
+        return tuple(one.name for one in self.chosen())
+
+    def chosen(self) -> list[Drill]:
+        """The drills that run."""
+        return [one for one in self.playbook.drills if not self.only or one.name in self.only]
 
 
 def select(playbooks: Sequence[tuple[Path, Playbook]], only: Sequence[str]) -> list[Job]:
@@ -57,7 +62,7 @@ def select(playbooks: Sequence[tuple[Path, Playbook]], only: Sequence[str]) -> l
         raise InputError(f"Two of the playbooks are called {double}: their results would overwrite each other.")
     jobs = [Job(path, playbook, tuple(only)) for path, playbook in playbooks]
     for job in jobs:
-        check_alone(job.playbook, [drill for drill in job.playbook.drills if drill.name in job.drills()])
+        check_alone(job.playbook, job.chosen())
     return [job for job in jobs if job.drills()]
 
 
@@ -69,6 +74,15 @@ def check_alone(playbook: Playbook, drills: Sequence[Drill]) -> None:
         if isinstance(drill.injection, FloodInjection):
             locustfile(drill.injection)
     conditions(playbook, 1.0)
+
+
+def check(job: Job, target: Target) -> None:
+    """What `run` would refuse before anything is made, and nothing else: InputError, WorldError."""
+    watch = Watch(target.poll_sources, conditions(job.playbook, target.time_lapse))  # it never polls
+    interrupt = Interrupt(lambda _: None)
+    for drill in job.chosen():
+        alerts = Following(drill, target, target.sources(), watch, interrupt, lambda *_: None)
+        know(drill, job.playbook, target, alerts)
 
 
 def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt: Interrupt) -> Result:
@@ -88,7 +102,7 @@ def run(job: Job, target: Target, directory: Path, listener: Listener, interrupt
         watch.start()
         try:
             context = Context(name, playbook, target, journal, watch, listener, interrupt)
-            runs = [DrillRun(drill, context) for drill in playbook.drills if drill.name in job.drills()]
+            runs = [DrillRun(drill, context) for drill in job.chosen()]
             for one in runs:
                 one.know()  # whatever is wrong with any of them is refused before the first begins
             plan = planned(playbook, [one.drill for one in runs], target)

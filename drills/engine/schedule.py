@@ -69,7 +69,7 @@ class Planned:
     attack_over: float
     ends: float
     disturbed_by: frozenset[str] = frozenset()  # earlier drills that can move what its rules read
-    rate: float = 0.0  # attempts per second
+    rate: float = 0.0  # attempts per second, at its fastest
 
     def over(self, until: Until) -> float:
         """When it lets others begin."""
@@ -138,12 +138,13 @@ def plan(playbook: Playbook, drills: Sequence[Drill], rules: Sequence[Watched], 
         by_name.setdefault(one.rule.alert, []).append(one)
     expressions = {name: [one.rule.expr for one in found] for name, found in by_name.items()}
     prints = [footprint(drill, expressions) for drill in drills]
-    candidates = [
-        _Candidate(drill.name, own.rate, durations(drill, by_name, time_lapse))
+    limit = playbook.guards.max_requests_per_second
+    candidates = [  # a flood stays within the guard by itself, however fast it would be
+        _Candidate(drill.name, min(own.rate, limit), durations(drill, by_name, time_lapse))
         for drill, own in zip(drills, prints, strict=True)
     ]
     lasting = {name: max(bounds.resolution(one.rule, one.timing) for one in found) for name, found in by_name.items()}
-    return _Search(candidates, prints, lasting, playbook.guards.max_requests_per_second).best(time_lapse)
+    return _Search(candidates, prints, lasting, limit).best(time_lapse)
 
 
 def as_written(rules: Sequence[AlertRule], time_lapse: int, timing: Timing | None = None) -> list[Watched]:
@@ -193,7 +194,7 @@ class _Search:
     ) -> None:
         """``lasting``: wall seconds that an alert may stay active after the last event, by name."""
         self._all, self._prints = candidates, prints
-        self._rate = max([rate, *(one.rate for one in candidates)])
+        self._rate = rate
         numbers = range(len(candidates))
         self._waits = {
             (i, j): found

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from drills.engine.result import Result
+from drills.engine.result import Result, Verdict
 from drills.engine.verdict import worst
 from drills.errors import InputError, WorldError
 from drills.report import record
@@ -28,9 +28,10 @@ SUMMARY = "summary.json"
 def write(result: Result, directory: Path) -> list[Path]:
     """Write the reports of one playbook into ``directory`` (made if it is not there), where its journal is read.
 
-    WorldError if that fails.
+    They are made from what the file says, as `again` makes them. WorldError if that fails.
     """
-    return [write_text(directory / RESULT, result.to_json()), *_reports(result, directory)]
+    path = write_text(directory / RESULT, result.to_json())
+    return [path, *_reports(read_result(path), directory)]
 
 
 def again(directory: Path) -> list[Path]:
@@ -62,14 +63,21 @@ def _reports(result: Result, directory: Path) -> list[Path]:
     ]
 
 
-def write_summary(results: Sequence[Result], directory: Path) -> Path:
-    """``summary.json`` of a run of several playbooks, whose reports lie in ``directory/<playbook>/``."""
+def write_summary(results: Sequence[Result], directory: Path, unfinished: Sequence[str] = ()) -> Path:
+    """``summary.json`` of a run of several playbooks, whose reports lie in ``directory/<playbook>/``.
+
+    ``unfinished``: the playbooks that came to no result; with one of them the whole has not passed.
+    """
+    verdicts: list[Verdict] = [result.verdict for result in results]
     summary = {
         "schema": "drills/summary/v1",
-        "verdict": worst(result.verdict for result in results),
+        "verdict": worst([*verdicts, "inconclusive"] if unfinished else verdicts),
         "playbooks": [
-            {"name": result.playbook, "verdict": result.verdict, "result": f"{result.playbook}/{RESULT}"}
-            for result in results
+            *(
+                {"name": result.playbook, "verdict": result.verdict, "result": f"{result.playbook}/{RESULT}"}
+                for result in results
+            ),
+            *({"name": name, "verdict": None, "result": None} for name in unfinished),
         ],
     }
     return write_text(directory / SUMMARY, json.dumps(summary, indent=2) + "\n")

@@ -17,14 +17,13 @@ pytestmark = pytest.mark.lab
 # Every line of a journal, as `steps` names it: a kind of drill in each.
 BEFORE = ["run", "schedule", "plan", "prepare", "change"]
 READY = ["ready", "baseline", "warm-up"]
-TRIED = ["attempts", "attempts 2", "series", "series 2"]
 AFTER = ["recover", "undone"]
 END = ["verdict", "finished"]
 STEPS = {
-    "http": [*BEFORE, *READY, "inject", "attack", *TRIED, *AFTER, *END],
+    "http": [*BEFORE, *READY, "inject", "attack", "attempts", "series", "attempts 2", "series 2", *AFTER, *END],
     "flood": [
         *(*BEFORE, "change 2", "change 3", *READY, "inject", "flood", "attack"),
-        *(*TRIED, "load", "series 3", *AFTER, "undone 2", "undone 3", *END),
+        *("attempts", "attempts 2", "series", "series 2", "load", "series 3", *AFTER, "undone 2", "undone 3", *END),
     ],
 }
 OF_THE_SERVER = ("resourceVersion", "managedFields", "generation")  # the last counts in EndpointSlices, too

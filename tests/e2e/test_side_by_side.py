@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import K, Lab
-from test_recovery import start
+from test_recovery import QUICK, start
 
 pytestmark = pytest.mark.lab
 
@@ -123,3 +123,65 @@ def test_an_interrupt_ends_all_drills_and_leaves_nothing(lab: Lab, tmp_path: Pat
     assert all(change["undone"] for change in found["provenance"]["changes"])
     assert "drill-" not in lab.kubectl("get", "pods,configmaps", "-A", "-o", "name")
     assert lab.kubectl("get", "leases,secrets", "-n", "drills", "-o", "name") == ""
+
+
+def named_as(name: str, folder: Path, *changes: tuple[str, str]) -> Path:
+    """A quick playbook of that name."""
+    text = QUICK
+    for old, new in (("name: quick", f"name: {name}"), *changes):
+        assert old in text
+        text = text.replace(old, new)
+    path = folder / f"{name}.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_several_playbooks_in_one_run_and_their_reports_made_again(lab: Lab, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ended = lab.drills("run", named_as("one", tmp_path), named_as("two", tmp_path), "--lab", "--out", out)
+
+    assert ended.status == 0, ended.out + ended.err
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["verdict"] == "passed"
+    assert summary["playbooks"] == [
+        {"name": name, "verdict": "passed", "result": f"{name}/result.json"} for name in ("one", "two")
+    ]
+    for name in ("one", "two"):
+        assert lab.drills.result(out / name)["playbook"] == name
+    written = {path: path.read_text() for path in out.glob("*/*") if path.suffix in (".xml", ".html")}
+    assert len(written) == 4
+    for path in written:
+        path.unlink()
+    again = lab.drills("report", out)
+    assert (again.status, set(again.out.split())) == (0, {str(path) for path in written}), again.err
+    assert {path: path.read_text() for path in written} == written
+
+
+def test_nothing_begins_where_a_later_playbook_is_refused(lab: Lab, tmp_path: Path) -> None:
+    early = "\n      alerts: [{name: CiliumHTTPRequestsDenied, within: 10s}]"
+    wrong = named_as("wrong", tmp_path, ("denied: {status: 403}", f"denied: {{status: 403}}{early}"))
+    out = tmp_path / "out"
+
+    ended = lab.drills("run", named_as("right", tmp_path), wrong, "--lab", "--out", out)
+
+    assert ended.status == 2, ended.out + ended.err
+    assert "cannot fire within 10 s" in ended.err
+    assert not out.exists()
+
+
+def test_a_run_that_breaks_off_between_playbooks_leaves_a_summary(lab: Lab, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "two").write_text("in the way of its directory")
+
+    ended = lab.drills("run", named_as("one", tmp_path), named_as("two", tmp_path), "--lab", "--out", out)
+
+    assert ended.status == 3, ended.out + ended.err
+    assert json.loads((out / "summary.json").read_text()) == {
+        "schema": "drills/summary/v1",
+        "verdict": "inconclusive",
+        "playbooks": [
+            {"name": "one", "verdict": "passed", "result": "one/result.json"},
+            {"name": "two", "verdict": None, "result": None},
+        ],
+    }

@@ -94,6 +94,14 @@ def test_the_guards_rate_holds_for_all_that_attack_together() -> None:
         assert sum(each.rate for each in at_once) <= 9
 
 
+@pytest.mark.parametrize(("limit", "beside_it"), [(129, True), (128, False), (101, False)])
+def test_a_flood_counts_at_the_rate_that_it_may_reach_while_it_makes_up(limit: float, beside_it: bool) -> None:
+    drills = (drill_text("load", "flood", API), drill_text("names", "dns", SITE))  # 125 + 1 and 2 + 1 in a second
+    plan = plan_of(*drills, rate=limit)
+    assert (place(plan, "names")[0] < place(plan, "load")[1]) == beside_it
+    assert all(one.rate <= limit for one in plan.drills)
+
+
 def test_without_its_rule_an_alert_takes_no_time() -> None:
     (one,) = plan_of(drill_text("a", "http", API, ("NotLoaded",))).drills
     assert (one.durations.baseline, one.durations.resolution) == (0.0, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,11 @@ def test_what_is_not_a_result_is_refused(tmp_path: Path, text: bytes | None, mes
 
 
 def test_reports_are_made_again_from_result_and_journal(tmp_path: Path) -> None:
-    written = files.write(factory.miss(), tmp_path)
+    (drill,) = factory.miss().drills
+    assert drill.started_at is not None
+    fine = drill.started_at + timedelta(microseconds=654321)  # the file has milliseconds
+    result = factory.miss().model_copy(update={"drills": [drill.model_copy(update={"started_at": fine})]})
+    written = files.write(result, tmp_path)
     before = {path.name: path.read_text() for path in written}
     for path in written[1:]:
         path.unlink()
@@ -97,6 +102,13 @@ def test_reports_of_several_playbooks_are_made_again(tmp_path: Path) -> None:
     files.write_summary([factory.miss(), factory.passed()], tmp_path)
     made = [path.relative_to(tmp_path).as_posix() for path in files.again(tmp_path)]
     assert made == ["one/junit.xml", "one/report.html", "two/junit.xml", "two/report.html"]
+
+
+def test_a_summary_names_the_playbooks_that_came_to_no_result(tmp_path: Path) -> None:
+    path = files.write_summary([factory.passed()], tmp_path, ["later"])
+    found = json.loads(path.read_text())
+    assert found["verdict"] == "inconclusive"
+    assert found["playbooks"][1] == {"name": "later", "verdict": None, "result": None}
 
 
 def test_a_run_that_did_not_finish_has_no_report(tmp_path: Path) -> None:
