@@ -15,9 +15,10 @@ from typing import TypeVar
 
 from drills.engine.records import Outstanding, Records
 from drills.engine.result import RecoveryVerdict
-from drills.engine.undo import Delete, Record, RepairAgent, Restore, differences, fresh, revert
+from drills.engine.undo import Delete, EndContainer, Record, RepairAgent, Restore, differences, fresh, revert
 from drills.errors import WorldError
 from drills.kube import Cluster, KubeError
+from drills.kube.ephemeral import end_ephemeral
 from drills.kube.pods import RUN
 from drills.kube.references import Reference, create, delete, read, replace, wait_gone
 from drills.kube.wireguard import WireGuard
@@ -108,6 +109,8 @@ def put_back(cluster: Cluster, record: Record, *, wait: Wait = time.sleep) -> Un
                 return _restore(cluster, record, record.undo)
             case RepairAgent():
                 return _repair(cluster, record, record.undo, wait)
+            case EndContainer():
+                return _end(cluster, record, record.undo, wait)
 
     try:
         return patiently(attempt, wait)
@@ -162,6 +165,11 @@ def _repair(cluster: Cluster, record: Record, undo: RepairAgent, wait: Wait) -> 
     returned = undo.run is not None and wireguard.put_key_file_back(undo.node, undo.run)
     wireguard.restart_agent(undo.node)
     text = f"the agent of {undo.node} was restarted{' with the key that it had' if returned else ''}"
+    return Undone(record.what, "restored", text, finished=True)
+
+
+def _end(cluster: Cluster, record: Record, undo: EndContainer, wait: Wait) -> Undone:
+    text = end_ephemeral(cluster, undo.namespace, undo.pod, undo.container, GONE_SECONDS, wait)
     return Undone(record.what, "restored", text, finished=True)
 
 

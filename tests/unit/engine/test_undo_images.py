@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from drills.engine.undo import (
+    EndContainer,
     Record,
     RepairAgent,
     Restore,
@@ -141,6 +142,7 @@ def test_digest_is_of_what_users_write() -> None:
         Restore(object=NODE, before=node({KEY: "a"}), after=None),
         RepairAgent(node="k8s-w1", run="20261122-1"),
         RepairAgent(node="k8s-w1"),
+        EndContainer(namespace="frontend", pod="client-0.x", container="drill-client-abc123-1"),
     ],
 )
 def test_record_is_read_as_it_was_written(undo: Undo) -> None:
@@ -157,6 +159,7 @@ def test_record_is_read_as_it_was_written(undo: Undo) -> None:
         {"action": "delete", "objects": [], "then": "reboot"},
         {"action": "repair-agent", "node": "k8s-w1", "run": "../../etc/passwd"},
         {"action": "repair-agent", "node": "--all"},
+        {"action": "end-container", "namespace": "kube-system", "pod": "cilium-x", "container": "cilium-agent"},
         {
             "action": "restore",
             "object": {"api_version": "v1", "plural": "pods", "name": "x"},
