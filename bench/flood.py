@@ -126,9 +126,9 @@ def _seconds(requests: int, seconds: float, failures: int) -> float:
 class Here:
     """Runs on this machine what otherwise runs in a pod."""
 
-    def exec(self, namespace: str, pod: str, command: Sequence[str]) -> Talk:
+    def exec(self, namespace: str, pod: str, command: Sequence[str], container: str | None) -> Talk:
         """The pod's Python is ours."""
-        del namespace, pod
+        del namespace, pod, container
         return Talk([sys.executable, *command[1:]])
 
 

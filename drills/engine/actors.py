@@ -20,9 +20,10 @@ from drills.engine.naming import key_of as _key
 from drills.engine.realising import End, lacks, policy_input
 from drills.engine.result import ImageInput, PolicyInput, Recovery, RecoveryVerdict, SourceInput
 from drills.engine.target import Target
-from drills.engine.undo import digest, of_drill_pod
+from drills.engine.undo import EndContainer, digest, of_drill_pod
 from drills.errors import DrillsError, WorldError
 from drills.kube import DrillPod, DrillPodSpec, Endpoint, KubeError, Made, ReplacedError, Service
+from drills.kube.ephemeral import EphemeralSpec, add_ephemeral, end_ephemeral, ephemeral_manifest, wait_ephemeral
 from drills.kube.pods import pod_manifest
 from drills.kube.realised import NodePolicies, node_policies
 from drills.playbook import ExistingPod, Playbook, Source
@@ -46,6 +47,7 @@ class Actor:
     pod: str
     number: int | None
     made: Made | None = None  # None where the API's answer to its creation was lost, too
+    container: str | None = None  # an ephemeral one in a pod that was there; None: the pod's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Actors:
                 raise WorldError(exposed_by)
             if isinstance(source, ExistingPod):
                 self._actors[key] = Actor(key, source.namespace, source.name, None)
+                if source.ephemeral:
+                    self._add(drill, key, source, lifetime)
             else:
                 self._create(drill, key, source, lifetime, prefers=next(places, None) if role else None)
         until = time.monotonic() + READY_SECONDS
@@ -188,11 +192,15 @@ class Actors:
     def remove(self) -> Recovery:
         """Delete every pod that was made here, and nothing else, and see it gone. ``seconds`` in playbook time."""
         began = time.monotonic()
-        problems, gone, certain = [], [], False
+        problems, gone, ended, certain = [], [], [], False
         for actor in self._actors.values():
             if actor.number is None:
                 continue
             try:
+                if actor.container is not None:
+                    ended.append(self._end(actor, actor.container))
+                    self._journal.undone(actor.number)
+                    continue
                 ours = self._target.cluster.delete_drill_pod(actor.namespace, actor.pod, GONE_SECONDS, actor.made)
             except ReplacedError as error:
                 problems.append(str(error))
@@ -209,9 +217,28 @@ class Actors:
             verdict: RecoveryVerdict = "not-restored" if certain else "not-verified"
             return Recovery(verdict=verdict, seconds=seconds, reason="; ".join(problems))
         if gone:
-            reason = f"somebody had removed {', '.join(gone)} before"
+            reason = "; ".join([f"somebody had removed {', '.join(gone)} before", *ended])
             return Recovery(verdict="self-healed", seconds=seconds, reason=reason)
-        return Recovery(verdict="restored", seconds=seconds)
+        return Recovery(verdict="restored", seconds=seconds, reason="; ".join(ended))
+
+    def _end(self, actor: Actor, container: str) -> str:
+        found = end_ephemeral(self._target.cluster, actor.namespace, actor.pod, container, GONE_SECONDS)
+        return f"ephemeral container {container}: {found}"
+
+    def _add(self, drill: str, key: str, source: ExistingPod, lifetime: float) -> None:
+        """An ephemeral container, but only to a pod that can act: it could not be removed again."""
+        self._wait_running(self._actors[key], time.monotonic() + READY_SECONDS)
+        name = naming.ephemeral_container(key, self._run, drill, self._playbook)
+        spec = EphemeralSpec(source.namespace, source.name, name, lifetime)
+        number = self._journal.change(
+            f"ephemeral container {name} in pod {spec.where}",
+            undo="end it; its entry stays in the pod until the pod goes",
+            after=digest(ephemeral_manifest(spec)),
+            how=EndContainer(namespace=spec.namespace, pod=spec.pod, container=name),
+        )
+        self._actors[key] = Actor(key, spec.namespace, spec.pod, number, container=name)
+        add_ephemeral(self._target.cluster, spec)
+        wait_ephemeral(self._target.cluster, spec, time.monotonic() + READY_SECONDS, self._interrupt.stop)
 
     def _places(self) -> Iterator[str]:
         """The nodes in turn; read when the first is asked for."""
@@ -248,7 +275,7 @@ class Actors:
     def _check_identities(self, endpoints: dict[str, Endpoint | None]) -> None:
         for key, actor in self._actors.items():
             endpoint, source = endpoints[key], self._meant[key]
-            if endpoint is None or isinstance(source, ExistingPod) or actor.number is None:
+            if endpoint is None or isinstance(source, ExistingPod):
                 continue
             twins = self._target.cluster.twins(actor.namespace, source.labels)
             if twins and all(twin.identity != endpoint.identity for twin in twins):

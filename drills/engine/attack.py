@@ -291,7 +291,7 @@ class Attack:
         self, injection: ProbeInjection | Control, config: dict[str, Any], classify: Callable[[Attempt], Outcome]
     ) -> Probe:
         actor = self._actors.of(injection.source)
-        return Probe(self._target.cluster, (actor.namespace, actor.pod), config, classify)
+        return Probe(self._target.cluster, (actor.namespace, actor.pod), config, classify, container=actor.container)
 
     def keep(self, attack: Probe, control: Probe) -> None:
         """What both found goes into what was seen."""

@@ -38,8 +38,12 @@ class Probe:
         config: Mapping[str, Any],
         classify: Callable[[Attempt], Outcome],
         on_attempt: Callable[[Classified], None] = lambda _: None,
+        *,
+        container: str | None = None,
     ) -> None:
-        """``pod`` is namespace and name, ``config`` the probe's first line. Nothing starts yet."""
+        """``pod`` is namespace and name, ``config`` the probe's first line. Nothing starts yet. ``container`` None: the
+        pod's own.
+        """
         self.config = config
         self.facts: Mapping[str, Any] = {}
         self.error: str | None = None
@@ -51,7 +55,9 @@ class Probe:
         self._over = threading.Event()
         self._stop = threading.Event()
         self._stream: Stream | None = None
-        self._open: Callable[[], Stream] = lambda: cluster.exec(*pod, COMMAND, repeatable=True)  # it waits for go
+        self._open: Callable[[], Stream] = lambda: cluster.exec(  # it waits for go
+            *pod, COMMAND, container, repeatable=True
+        )
         self._thread = threading.Thread(target=self._run, name=f"probe-{config['id']}", daemon=True)
 
     def ready(self) -> None:

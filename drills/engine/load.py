@@ -38,7 +38,7 @@ class Conversation(Protocol):
 class Pods(Protocol):
     """Where commands run: a cluster."""
 
-    def exec(self, namespace: str, pod: str, command: Sequence[str]) -> Conversation: ...
+    def exec(self, namespace: str, pod: str, command: Sequence[str], container: str | None) -> Conversation: ...
 
 
 class Program:
@@ -54,7 +54,8 @@ class Program:
         self._stream: Conversation | None = None
         self._unsent: list[str] = []
         self._lock = threading.Lock()
-        self._open: Callable[[], Conversation] = lambda: cluster.exec(actor.namespace, actor.pod, COMMAND)
+        place = actor.namespace, actor.pod
+        self._open: Callable[[], Conversation] = lambda: cluster.exec(*place, COMMAND, actor.container)
         self._thread = threading.Thread(target=self._run, name=str(config["id"]), daemon=True)
 
     def start(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from drills.playbook import ExistingPod, FloodInjection, Playbook, Source
 from drills.playbook.model import From
 
@@ -32,6 +34,12 @@ def drill_pod(key: str, run: str, drill: str, playbook: Playbook) -> str:
     """The name of a source's drill pod, which no other run and no other drill of this one gives to a pod."""
     number = next((number for number, one in enumerate(playbook.drills, 1) if one.name == drill), 0)
     return f"drill-{key}-{run[-RUN_SHOWN:]}-{number}"
+
+
+def ephemeral_container(key: str, run: str, drill: str, playbook: Playbook) -> str:
+    """The name of the container that a source gets in a pod that is there: a DNS label, unlike a pod's own name."""
+    number = next((number for number, one in enumerate(playbook.drills, 1) if one.name == drill), 0)
+    return f"drill-{re.sub('[^a-z0-9-]', '-', key.lower())[:40]}-{run[-RUN_SHOWN:]}-{number}"
 
 
 def capture_pod(node: str, run: str) -> str:

@@ -105,7 +105,8 @@ class Path:
         addresses, port = self._beyond()
         config = self._kind.config(f"{self._name}-path-{int(time.time())}", scale=1.0, password=password)
         config |= {"addresses": addresses, "port": port, **more}
-        return Probe(self._target.cluster, (actor.namespace, actor.pod), config, self._kind.judge().control)
+        place, judge = (actor.namespace, actor.pod), self._kind.judge().control
+        return Probe(self._target.cluster, place, config, judge, container=actor.container)
 
     def _beyond(self) -> tuple[list[str], int]:
         """The pods behind the control's Service to which attempts go between the faulty node and another."""

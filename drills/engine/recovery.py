@@ -14,10 +14,11 @@ from typing import TypeVar
 
 from drills.engine.reconnected import Reconnected, node_of
 from drills.engine.records import Outstanding, Records
-from drills.engine.undo import Delete, Record, RepairAgent, Restore, differences, fresh, revert
+from drills.engine.undo import Delete, EndContainer, Record, RepairAgent, Restore, differences, fresh, revert
 from drills.engine.undone import Undone
 from drills.errors import WorldError
 from drills.kube import Cluster, KubeError
+from drills.kube.ephemeral import end_ephemeral
 from drills.kube.pods import RUN
 from drills.kube.references import Reference, create, delete, read, replace, wait_gone
 from drills.kube.wireguard import WireGuard
@@ -101,6 +102,8 @@ def put_back(cluster: Cluster, record: Record, *, wait: Wait = time.sleep) -> Un
                 return _restore(cluster, record, record.undo)
             case RepairAgent():
                 return _repair(cluster, record, record.undo, wait)
+            case EndContainer():
+                return _end(cluster, record, record.undo, wait)
 
     try:
         return patiently(attempt, wait)
@@ -158,6 +161,11 @@ def _repair(cluster: Cluster, record: Record, undo: RepairAgent, wait: Wait) -> 
     how = " with the key that it had" if returned else "; the key's file was not where it had been hidden"
     text = f"the agent of {undo.node} was restarted{how if undo.run is not None else ''}"
     return Undone(record.what, "restored", text, finished=True, keyless=keyless)
+
+
+def _end(cluster: Cluster, record: Record, undo: EndContainer, wait: Wait) -> Undone:
+    text = end_ephemeral(cluster, undo.namespace, undo.pod, undo.container, GONE_SECONDS, wait)
+    return Undone(record.what, "restored", text, finished=True)
 
 
 # --- what was changed -------------------------------------------------------------------------------------------------

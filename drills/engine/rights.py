@@ -106,6 +106,8 @@ def _of_source(playbook: Playbook, given: From) -> Iterator[Right]:
     source = playbook.source_of(given)
     if isinstance(source, ExistingPod):
         yield from needs.existing_pod(source.namespace, source.name)
+        if source.ephemeral:
+            yield from needs.ephemeral_container(source.namespace, source.name)
         return
     yield from needs.drill_pod(source.namespace)
     yield from needs.twins(source.namespace)

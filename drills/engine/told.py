@@ -60,7 +60,7 @@ def actor(source: From, playbook: Playbook) -> str:
     """Who acts, as the policy sees it."""
     found = playbook.source_of(source)
     if isinstance(found, ExistingPod):
-        return f"the pod {found.pod}"
+        return f"the pod {found.pod}" + (", in an ephemeral container" if found.ephemeral else "")
     labels = ", ".join(f"{key}={value}" for key, value in found.labels.items()) or "no labels"
     account = f", service account {found.service_account}" if found.service_account else ""
     node = f", on {found.node}" if found.node else ""

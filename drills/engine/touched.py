@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from drills.engine.feasible import everything_tried
-from drills.engine.naming import capture_pod, drill_pod, flood_roles, key_of
+from drills.engine.naming import capture_pod, drill_pod, ephemeral_container, flood_roles, key_of
 from drills.engine.publications import Where, result_map
 from drills.engine.result import Model
 from drills.engine.rights import acted_in
@@ -88,7 +88,11 @@ def acting(drill: Drill) -> dict[str, From]:
 
 
 def _of_actor(playbook: Playbook, source: Source | ExistingPod, key: str, drill: str) -> Iterator[Touched]:
-    if isinstance(source, ExistingPod):
+    if isinstance(source, ExistingPod) and source.ephemeral:
+        name = ephemeral_container(key, RUN, drill, playbook)
+        undo = f"ephemeral container {name} is added; it ends with the drill, its entry stays until the pod goes"
+        yield _touched("change", "Pod", source.namespace, source.name, drill, undo)
+    elif isinstance(source, ExistingPod):
         undo = "the probe ends with the drill; the pod stays as it is"
         yield _touched("run commands in", "Pod", source.namespace, source.name, drill, undo)
     else:

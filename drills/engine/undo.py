@@ -1,7 +1,8 @@
 """How to undo a change, as data: what is written to the cluster before the change, and all that recovery goes by.
 
 Two actions cover what drills change through the API: what was made is deleted, and what was altered or deleted is
-restored from its before-image. A third covers what only an agent can repair: files and devices of its node. What to
+restored from its before-image. A third covers what only an agent can repair: files and devices of its node, a fourth
+what can only be ended: a container that was added to a pod. What to
 write back is decided here, purely: only the fields that the drill itself changed, and only where nobody else has
 touched them since.
 """
@@ -90,7 +91,16 @@ class RepairAgent(Model):
     published: str = ""
 
 
-Undo: TypeAlias = Annotated[Delete | Restore | RepairAgent, Field(discriminator="action")]
+class EndContainer(Model):
+    """Undo of adding an ephemeral container to a pod: it is ended. Kubernetes removes none, so its entry stays."""
+
+    action: Literal["end-container"] = "end-container"
+    namespace: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    pod: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,252}$")
+    container: str = Field(pattern=r"^drill-[a-z0-9-]{1,57}$")
+
+
+Undo: TypeAlias = Annotated[Delete | Restore | RepairAgent | EndContainer, Field(discriminator="action")]
 
 
 class Record(Model):

@@ -27,12 +27,18 @@ CONTAINER = "drill"
 LOOK_SECONDS = 0.1
 COLLECTED_SECONDS = 5.0  # until the garbage collector takes a pod whose owner is gone
 _USER = 65532  # any but root; the image's own
+RESTRICTED_USER: Obj = {  # of a pod, or of a container in a pod that has another
+    "runAsNonRoot": True,
+    "runAsUser": _USER,
+    "runAsGroup": _USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 RESTRICTED_CONTAINER: Obj = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
-_HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
+HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
 
 
 class ReplacedError(WorldError):
@@ -46,8 +52,7 @@ def own_image() -> str:
 
 def restricted_pod() -> Obj:
     """A pod's security context as Pod Security ``restricted`` wants it; `RESTRICTED_CONTAINER` is its containers'."""
-    user = {"runAsNonRoot": True, "runAsUser": _USER, "runAsGroup": _USER, "fsGroup": _USER}
-    return {**user, "seccompProfile": {"type": "RuntimeDefault"}}
+    return {**copy.deepcopy(RESTRICTED_USER), "fsGroup": _USER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +223,7 @@ class PodApi(Api):
             state = _state(pod)
             if state == "":
                 return _drill_pod(pod)
-            if time.monotonic() > until or state.startswith(_HOPELESS) or pod["status"].get("phase") in _ENDED:
+            if time.monotonic() > until or state.startswith(HOPELESS) or pod["status"].get("phase") in _ENDED:
                 raise WorldError(f"Pod {where} does not run: {state}")
             if event.wait(LOOK_SECONDS):
                 raise Aborted(f"Interrupted while pod {where} was starting")
@@ -252,7 +257,8 @@ def images_of(pod: Obj) -> dict[str, str]:
     """``imageID`` by image, of every container that has run (CRI's ImageStatus: a digest, or the runtime's own id)."""
     return {
         str(each["image"]): str(each["imageID"])
-        for each in (pod.get("status") or {}).get("containerStatuses") or ()
+        for kind in ("containerStatuses", "ephemeralContainerStatuses")
+        for each in (pod.get("status") or {}).get(kind) or ()
         if each.get("imageID")
     }
 

@@ -133,6 +133,14 @@ def existing_pod(namespace: str, name: str) -> Iterator[Right]:
     yield endpoint(namespace, name)
 
 
+def ephemeral_container(namespace: str, name: str) -> Iterator[Right]:
+    """Of adding a container to a pod that is there, and running the probe in it. Who may do so runs any image with the
+    pod's network and service account.
+    """
+    reason = "add an ephemeral container to the source, in which the probe runs"
+    yield from _core("pods/ephemeralcontainers", "patch", namespace, reason, name)
+
+
 def twins(namespace: str) -> Iterator[Right]:
     """Of the pods that a drill pod stands for, whose identity it must have."""
     reason = "compare the drill pod's identity with that of the pods that it stands for"

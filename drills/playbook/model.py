@@ -45,9 +45,13 @@ class Source(Model):
 
 
 class ExistingPod(Model):
-    """A pod that is there already acts itself."""
+    """A pod that is there already acts itself: in its own container, or in an ephemeral one that is added to it.
+
+    An ephemeral container can be ended, but never removed: its entry stays in the pod until the pod goes.
+    """
 
     pod: NamespacedName
+    ephemeral: bool = False
 
     @property
     def namespace(self) -> str:

@@ -148,7 +148,9 @@ def of_recovery(drill: Drill) -> Statement:
     reason = f": {sentence(drill.recovery.reason)}" if drill.recovery.reason else ""
     match drill.recovery.verdict:
         case "restored":
-            return Statement("good", "Everything was put back.")
+            return Statement(
+                "good", f"Everything that can be was put back{reason}." if reason else "Everything was put back."
+            )
         case "self-healed":
             return Statement("good", f"Everything is as before; the cluster repaired it by itself{reason}.")
         case "not-restored":

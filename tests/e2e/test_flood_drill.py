@@ -77,7 +77,7 @@ spec:
   drills:
   - name: flood
     inject:
-      flood: {from: frontend, url: "http://http-api.backend/", users: 20, rate: 12/s, duration: 3m, workers: 2}
+      flood: {from: frontend, url: "http://http-api.backend/", users: 40, rate: 12/s, duration: 3m, workers: 2}
     control:
       http: {from: frontend, url: "http://http-api.backend/", status: 200, maxLatency: 2s}
     expect:
@@ -131,7 +131,7 @@ def test_what_is_forbidden_stays_so_under_load_and_the_flood_is_told(
     assert load["requests"] <= 12 * 180
     assert load["statuses"] == {"http-200": load["requests"]}
     assert load["milliseconds"].keys() == {"p50", "p95", "p99"}
-    assert (load["users"], load["workers"], load["failures"]) == (20, 2, 0)
+    assert (load["users"], load["workers"], load["failures"]) == (40, 2, 0)
     sources = lab.drills.result(tmp_path)["provenance"]["inputs"]["sources"]
     assert {one["node"] for one in sources if "-worker" in one["source"]} == {"k8s-w1", "k8s-w2"}
     assert drill["enforcement"]["verdict"] == "held"

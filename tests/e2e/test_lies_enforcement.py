@@ -217,6 +217,56 @@ def test_a_service_that_nobody_stands_behind_denies_nothing(as_it_is: Run) -> No
     assert "connect-refused: 60" in reason
 
 
+def test_a_pod_on_the_nodes_network_gets_no_ephemeral_container(as_it_is: Run) -> None:
+    verdict, reason = as_it_is.held("added-to-the-node")
+    assert (verdict, as_it_is["added-to-the-node"]["enforcement"]["attempts"]) == ("inconclusive", 0)
+    assert "uses the node's network" in reason
+    assert "ephemeralContainers" not in pod_of(as_it_is, "on-the-node")["spec"]
+
+
+def test_a_pod_that_is_there_acts_itself(as_it_is: Run) -> None:
+    assert (as_it_is["own"]["verdict"], as_it_is.held("own")[0]) == ("passed", "held")
+    assert as_it_is.evidence("own", "flow")["count"] == 60
+    assert acted(as_it_is, "own")
+    assert "ephemeralContainers" not in pod_of(as_it_is, "own")["spec"]
+
+
+def test_an_ordinary_pod_acts_by_an_ephemeral_container_that_ends_with_the_drill(as_it_is: Run) -> None:
+    drill = as_it_is["toolbox"]
+    assert (drill["verdict"], drill["enforcement"]["verdict"], drill["control"]["verdict"]) == ("passed", "held", "up")
+    assert as_it_is.evidence("toolbox", "flow")["count"] == 60
+    assert acted(as_it_is, "toolbox")
+    pod = pod_of(as_it_is, "toolbox")
+    (added,) = pod["spec"]["ephemeralContainers"]
+    assert added["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    (ended,) = pod["status"]["ephemeralContainerStatuses"]
+    assert (ended["name"], ended["state"]["terminated"]["exitCode"]) == (added["name"], 0)
+    (own,) = pod["status"]["containerStatuses"]
+    assert (own["ready"], own["restartCount"]) == (True, 0)
+    (change,) = [one for one in as_it_is.result["provenance"]["changes"] if added["name"] in one["what"]]
+    assert change["undone"]
+    stays = "its entry stays in pod clients/toolbox until the pod goes"
+    assert drill["recovery"]["verdict"] == "restored"
+    assert stays in drill["recovery"]["reason"]
+    assert stays in as_it_is.ended.out
+
+
+def pod_of(run: Run, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run.lab.kubectl("get", "pod", "-n", "clients", name, "-o", "json"))
+    return found
+
+
+def acted(run: Run, name: str) -> bool:
+    """Whether a pod acted by its own address and identity, as the report says."""
+    endpoint = json.loads(run.lab.kubectl("get", "cep", "-n", "clients", name, "-o", "json"))["status"]
+    sources = run.result["provenance"]["inputs"]["sources"]
+    (found,) = [one for one in sources if one["source"] == name]
+    address = endpoint["networking"]["addressing"][0]["ipv4"]
+    return (found["pod"], found["identity"], found["address"]) == (
+        f"clients/{name}", endpoint["identity"]["id"], address,
+    )  # fmt: skip
+
+
 def test_silence_is_held_where_flows_show_every_drop(as_it_is: Run) -> None:
     assert as_it_is.held("silence")[0] == "held"
     assert as_it_is["silence"]["enforcement"]["outcomes"] == {"connect-timeout": 60}

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,70 @@ def test_run_refuses_to_start_over_what_is_left_and_undoes_it_if_told_to(lab: La
     assert done.status == 0, done.out + done.err
     assert "restored: pod frontend/drill-frontend-" in done.out
     assert lab.kubectl("get", "pods,configmaps", "-n", "frontend", "-o", "name").count("drill-") == 0
+
+
+TOOLBOX = """
+apiVersion: v1
+kind: Pod
+metadata: {name: toolbox, namespace: frontend, labels: {app: frontend}}
+spec:
+  containers: [{name: main, image: "nicolaka/netshoot:v0.13", command: [sleep, infinity]}]
+  terminationGracePeriodSeconds: 1
+"""
+
+
+@pytest.fixture
+def toolbox(lab: Lab) -> Iterator[tuple[str, ...]]:
+    """An ordinary pod, as arguments of kubectl."""
+    pod = ("-n", "frontend", "pod/toolbox")
+    lab.kubectl("apply", "-f", "-", stdin=TOOLBOX)
+    lab.kubectl("wait", "--for=condition=Ready", *pod, "--timeout=30s")
+    yield pod
+    lab.kubectl("delete", *pod)
+
+
+@pytest.mark.parametrize("wanted", ["change", "attack"])
+def test_killed_while_an_ephemeral_container_runs(
+    lab: Lab, toolbox: tuple[str, ...], tmp_path: Path, wanted: str
+) -> None:
+    playbook = tmp_path / "quick.yaml"
+    source = "frontend: {pod: frontend/toolbox, ephemeral: true}"
+    playbook.write_text(QUICK.replace("frontend: {namespace: frontend, labels: {app: frontend}}", source))
+    planned = lab.drills("plan", playbook, "--lab")
+    assert planned.status == 0, planned.out + planned.err
+    assert "its entry stays until the pod goes" in planned.out
+    before = json.loads(lab.kubectl("get", *toolbox, "-o", "json"))["status"]["containerStatuses"]
+    kill_at(start(lab, playbook, tmp_path / "out"), tmp_path / "out" / "journal.jsonl", wanted)
+
+    recovered = lab.drills("recover")
+
+    assert recovered.status == 0, recovered.out + recovered.err
+    assert "restored: ephemeral container drill-frontend-" in recovered.out
+    status = json.loads(lab.kubectl("get", *toolbox, "-o", "json"))["status"]
+    added = status.get("ephemeralContainerStatuses") or []
+    assert all("terminated" in one["state"] for one in added)
+    assert len(added) == 1 or wanted == "change"
+    assert ("it has ended; its entry stays" if added else "it was never added") in recovered.out
+    assert status["containerStatuses"] == before
+    assert lab.kubectl("get", "leases,secrets", "-n", "drills", "-o", "name") == ""
+
+
+def test_kubectl_debug_runs_a_container_beside_those_of_a_pod(lab: Lab, toolbox: tuple[str, ...]) -> None:
+    command = "echo hello; hostname; sleep 30"
+    lab.kubectl("debug", *toolbox, "--image=busybox", "--container=box", "--", "sh", "-c", command)
+    until = time.monotonic() + SECONDS
+    while "hello" not in (told := said(lab, toolbox)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert told == "hello\ntoolbox\n"
+    inside = lab.kubectl("exec", *toolbox, "-c", "box", "--", "hostname", "-i")
+    assert inside.split() == [json.loads(lab.kubectl("get", *toolbox, "-o", "json"))["status"]["podIP"]]
+
+
+def said(lab: Lab, pod: tuple[str, ...]) -> str:
+    try:
+        return lab.kubectl("logs", *pod, "-c", "box")
+    except AssertionError:  # it is being made
+        return ""
 
 
 def test_two_runs_are_kept_apart(lab: Lab, quick: Path, tmp_path: Path) -> None:

@@ -202,6 +202,14 @@ def test_a_command_ends_when_its_client_leaves(kubectl: Kubectl, api: RunningApi
         time.sleep(0.05)
 
 
+def test_debug_adds_a_container(kubectl: Kubectl) -> None:
+    kubectl("-n", "shop", "debug", "client", "--image=busybox", "--container=box", "--", "sleep", "1")
+    (box,) = kubectl.json("-n", "shop", "get", "pod", "client")["spec"]["ephemeralContainers"]
+    assert (box["name"], box["image"]) == ("box", "busybox")
+    kubectl.run("-n", "shop", "debug", "client", "--image=alpine", "--container=box", "--", "sleep", "2")
+    assert kubectl.json("-n", "shop", "get", "pod", "client")["spec"]["ephemeralContainers"] == [box]
+
+
 def test_logs(kubectl: Kubectl, api: RunningApi) -> None:
     api.containers.start([b"one\n", b"two\n"])
     assert kubectl("-n", "shop", "logs", "client", "--tail=1") == "two\n"

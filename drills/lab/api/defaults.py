@@ -84,8 +84,9 @@ def _pod_spec(spec: Obj) -> None:
     )
     if spec.get("serviceAccountName"):
         _fill(spec, serviceAccount=spec["serviceAccountName"])
-    for container in (*_items(spec, "containers"), *_items(spec, "initContainers")):
-        _container(container)
+    for kind in ("containers", "initContainers", "ephemeralContainers"):
+        for container in _items(spec, kind):
+            _container(container)
     for volume in _items(spec, "volumes"):
         for kind in ("secret", "configMap", "projected", "downwardAPI"):
             if isinstance(volume.get(kind), dict):

@@ -107,6 +107,7 @@ def _subresources(r: Resource) -> list[Obj]:
     if r.has_scale:
         add("scale", "Scale", ["get", "patch", "update"], group="autoscaling", version="v1")
     if r is PODS:
+        add("ephemeralcontainers", "Pod", ["get", "patch", "update"])
         add("log", "Pod", ["get"])
         add("exec", "PodExecOptions", ["create", "get"])
         add("proxy", "PodProxyOptions", ["create", "get"])

@@ -11,6 +11,7 @@ import functools
 import json
 from typing import Any, Literal, NamedTuple
 
+from drills.lab.api.ephemeral import ephemeral_causes, with_ephemeral
 from drills.lab.api.errors import ApiError, bad_request, conflict, forbidden, invalid, unsupported_media
 from drills.lab.api.intake import FieldValidation, check_change, check_new, decode, decode_patched
 from drills.lab.api.patch import PatchError, json_patch, merge_patch
@@ -106,6 +107,19 @@ class Objects:
         patched = self._patched(r, namespace, name, patch)
         obj, warnings = decode_patched(r, patched, options.validation)
         return Outcome(self._change_status(r, namespace, name, obj, options), warnings)
+
+    def ephemeral(self, namespace: str | None, name: str, change: Patch | Any, options: Options) -> Outcome:
+        """Add ephemeral containers to a pod by a patch, or by a document of the whole pod. Raises ApiError."""
+        if isinstance(change, Patch):
+            obj, warnings = decode_patched(PODS, self._patched(PODS, namespace, name, change), options.validation)
+        else:
+            obj, warnings = decode(PODS, change, options.validation)
+        self._place(PODS, obj, namespace, name)
+        old = self._store.get(PODS, namespace, name)
+        new = with_ephemeral(old, obj)
+        if causes := list(ephemeral_causes(old, new)):
+            raise invalid(PODS, name, causes)
+        return Outcome(self._store.update(PODS, new, dry_run=options.dry_run), warnings)
 
     def apply(self, r: Resource, namespace: str | None, document: Obj, validation: FieldValidation) -> Applied:
         """Make or change an object as ``kubectl apply`` does: what was applied before and is gone is removed."""

@@ -51,7 +51,7 @@ def pod_spec_causes(spec: Obj, path: str) -> Iterator[Cause]:
 
 
 def _container(container: Obj, path: str, seen: set[str], volumes: set[Any]) -> Iterator[Cause]:
-    yield from _container_name(container.get("name") or "", f"{path}.name", seen)
+    yield from container_name_causes(container.get("name") or "", f"{path}.name", seen)
     if not container.get("image"):
         yield required(f"{path}.image")
     pull = container.get("imagePullPolicy")
@@ -68,7 +68,8 @@ def _container(container: Obj, path: str, seen: set[str], volumes: set[Any]) -> 
             yield Cause(where, 'Invalid value: "": may not be specified when `value` is not empty')
 
 
-def _container_name(name: str, path: str, seen: set[str]) -> Iterator[Cause]:
+def container_name_causes(name: str, path: str, seen: set[str]) -> Iterator[Cause]:
+    """What is wrong with a container's name, which is then among those ``seen``."""
     if not name:
         yield required(path)
     elif not _DNS_LABEL.fullmatch(name):
@@ -100,5 +101,4 @@ def _fixed_part(pod: Obj) -> Obj:
     for kind in ("containers", "initContainers"):
         for container in spec.get(kind) or []:
             container.pop("image", None)
-    spec.pop("ephemeralContainers", None)
     return spec

@@ -81,6 +81,7 @@ class ApiServer:
         self._subresources = {
             "status": _Subresource(lambda r: r.has_status, "GET PUT PATCH", self._writer.status),
             "scale": _Subresource(lambda r: r.has_scale, "GET PUT PATCH", self._writer.scale),
+            "ephemeralcontainers": _Subresource(lambda r: r is PODS, "GET PUT PATCH", self._writer.ephemeral),
             "log": _Subresource(lambda r: r is PODS, "GET", self._streams.log),
             "exec": _Subresource(lambda r: r is PODS, "GET POST", self._streams.exec),
             "proxy": _Subresource(lambda r: r in (PODS, SERVICES), _ANY_METHOD, self._proxy.forward),

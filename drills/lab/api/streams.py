@@ -35,14 +35,14 @@ def container_of(pod: Obj, asked: str | None) -> str:
     """The container that is meant. Raises ApiError 400 if that is not clear or there is no such container."""
     spec, name = pod.get("spec") or {}, pod["metadata"]["name"]
     names = [container["name"] for container in spec.get("containers") or ()]
-    starting = [container["name"] for container in spec.get("initContainers") or ()]
+    others = [each["name"] for kind in ("initContainers", "ephemeralContainers") for each in spec.get(kind) or ()]
     chosen = asked or annotations_of(pod).get("kubectl.kubernetes.io/default-container")
     if not chosen:
         if len(names) != 1:
             listed = " ".join(names)
             raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{listed}]")
         chosen = names[0]
-    if chosen not in (*names, *starting):
+    if chosen not in (*names, *others):
         raise bad_request(f"container {chosen} is not valid for pod {name}")
     return str(chosen)
 

@@ -1,4 +1,4 @@
-"""POST, PUT, PATCH and DELETE on objects and collections, and on the status and scale subresources."""
+"""POST, PUT, PATCH and DELETE on objects and collections, and on status, scale and ephemeralcontainers."""
 
 from __future__ import annotations
 
@@ -70,6 +70,14 @@ class Writer:
         if request.method == "PUT":
             return answer(put_scale(self._objects, r, obj, await read_document(request), options))
         return answer(patch_scale(self._objects, r, obj, await read_patch(request), options))
+
+    async def ephemeral(self, request: web.Request, target: Target) -> web.StreamResponse:
+        """GET, PUT or PATCH of a pod's ephemeral containers. Raises ApiError."""
+        name = _named(target)
+        if request.method == "GET":
+            return answer(self._store.get(PODS, target.namespace, name))
+        change = await (read_document(request) if request.method == "PUT" else read_patch(request))
+        return _answer(self._objects.ephemeral(target.namespace, name, change, parse_options(request.query)))
 
     async def _delete(self, request: web.Request, target: Target) -> web.StreamResponse:
         body = await read_document(request)

@@ -60,6 +60,8 @@ class Pod:
         spec = pod["spec"]
         self.init = [Container(container, logs) for container in spec.get("initContainers") or []]
         self.containers = [Container(container, logs) for container in spec.get("containers") or []]
+        self.ephemeral: list[Container] = []
+        self._beside: set[asyncio.Task[int]] = set()  # ephemeral containers that run
         self.facts = Facts(
             str(plan.NODES[host.node]),
             timestamp(utc_now()),
@@ -80,6 +82,7 @@ class Pod:
         if pod["metadata"].get("deletionTimestamp"):
             self.end(int(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
         else:
+            self._start_ephemeral()
             self.publish()
 
     def end(self, grace: int) -> None:
@@ -88,8 +91,8 @@ class Pod:
         self._ending.set()
 
     def container(self, name: str) -> Container | None:
-        """A container by name, init containers included."""
-        return next((item for item in (*self.containers, *self.init) if item.name == name), None)
+        """A container by name, of any sort."""
+        return next((item for item in (*self.containers, *self.init, *self.ephemeral) if item.name == name), None)
 
     async def run(self) -> None:
         """The whole life. Returns when the pod is gone from the Store."""
@@ -110,7 +113,9 @@ class Pod:
                 await self.sandbox.stop()
             ending.cancel()
             living.cancel()
-            await asyncio.gather(living, ending, return_exceptions=True)
+            for task in self._beside:
+                task.cancel()
+            await asyncio.gather(living, ending, *self._beside, return_exceptions=True)
             await self._tear_down()
             self._forget()
 
@@ -135,6 +140,7 @@ class Pod:
         if self._on_host:
             self.facts.pod_ip = self.facts.host_ip
         await self._set_up()
+        self._start_ephemeral()
         for container in self.init:
             if not await self._keep(container, self._init_policy()):
                 return
@@ -218,6 +224,20 @@ class Pod:
             self.publish()
             await asyncio.sleep(delay)
 
+    def _start_ephemeral(self) -> None:
+        """Start those that are new; each runs once. A pod that the lab plays itself has no place for them."""
+        if self.sandbox is None:
+            return
+        known = {item.name for item in self.ephemeral}
+        for spec in self.obj["spec"].get("ephemeralContainers") or []:
+            if spec["name"] not in known:
+                container = Container(spec, self._logs)
+                self.ephemeral.append(container)
+                self.facts.ephemeral.append(container.state)
+                task = asyncio.create_task(self._keep(container, "Never"), name=f"ephemeral {container.name}")
+                self._beside.add(task)
+                task.add_done_callback(self._beside.discard)
+
     async def _run_once(self, container: Container) -> int:
         stand_in = await self._launch(container)
         if isinstance(stand_in, Absent):
@@ -298,7 +318,7 @@ class Pod:
 
     async def _stop_containers(self, seconds: float) -> None:
         """SIGTERM, then time; what is left ends with the sandbox."""
-        processes = [item.process for item in (*self.init, *self.containers) if item.process is not None]
+        processes = [item.process for item in (*self.init, *self.containers, *self.ephemeral) if item.process]
         if not processes or seconds == 0:
             return
         for process in processes:

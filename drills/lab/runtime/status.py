@@ -58,6 +58,7 @@ class Facts:
     pod_ip: str | None = None
     init: Sequence[ContainerState] = ()
     containers: Sequence[ContainerState] = ()
+    ephemeral: list[ContainerState] = field(default_factory=list)
     initialized: bool = False
     failed: tuple[str, str] | None = None  # reason and message when the kubelet has ended the pod itself
 
@@ -105,6 +106,8 @@ def pod_status(pod: Obj, facts: Facts, now: str) -> Obj:
         status |= {"podIP": facts.pod_ip, "podIPs": [{"ip": facts.pod_ip}]}
     if facts.init:
         status["initContainerStatuses"] = [state.as_status() for state in facts.init]
+    if facts.ephemeral:
+        status["ephemeralContainerStatuses"] = [state.as_status() for state in facts.ephemeral]
     if facts.failed:
         status |= {"reason": facts.failed[0], "message": facts.failed[1]}
     return status

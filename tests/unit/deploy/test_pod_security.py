@@ -15,6 +15,7 @@ import pytest
 from drills.deploy.manifests import Written, of_playbook
 from drills.deploy.settings import Settings
 from drills.kube.captures import capture_manifest
+from drills.kube.ephemeral import EphemeralSpec, ephemeral_manifest
 from drills.kube.pods import DrillPodSpec, pod_manifest
 from drills.playbook import load
 
@@ -72,6 +73,14 @@ def test_restricted_and_limited(spec: dict[str, Any]) -> None:
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert "memory" in container["resources"]["limits"]
         assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+
+
+def test_an_ephemeral_container_is_restricted_in_whichever_pod() -> None:
+    container = ephemeral_manifest(EphemeralSpec("frontend", "x", "drill-x", 60.4))
+    assert list(violations({"containers": [container]})) == []
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert "resources" not in container, "Kubernetes allows it none"
+    assert container["command"][-1] == "60", "it ends by itself"
 
 
 def test_only_the_runner_gets_a_token() -> None:

@@ -84,6 +84,12 @@ def test_an_existing_pod_is_named_and_nothing_is_made_beside_it(tmp_path: Path) 
     }  # fmt: skip
 
 
+def test_an_ephemeral_container_needs_one_right_more_on_that_pod_alone(tmp_path: Path) -> None:
+    plain = needed(playbook(tmp_path, HTTP.replace("SOURCE", "{pod: front/client}")))
+    found = needed(playbook(tmp_path, HTTP.replace("SOURCE", "{pod: front/client, ephemeral: true}")))
+    assert of(found, "front") - of(plain, "front") == {"patch pods/ephemeralcontainers:client"}
+
+
 def test_nothing_is_cluster_wide_but_reading_policies_rules_and_nodes(tmp_path: Path) -> None:
     found = needed(playbook(tmp_path, HTTP.replace("SOURCE", "{namespace: front}")))
     assert of(found, None) == {

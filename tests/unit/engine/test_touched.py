@@ -86,6 +86,16 @@ def test_an_existing_pod_only_runs_commands(tmp_path: Path) -> None:
     assert [f"{one.action} {one.title}" for one in found[2:]] == ["run commands in Pod frontend/x"]
 
 
+def test_an_ephemeral_container_is_a_change_whose_entry_stays(tmp_path: Path) -> None:
+    text = SHIPPED.read_text().replace(
+        "frontend: {namespace: frontend, labels: {app: frontend}}", "frontend: {pod: frontend/x.y, ephemeral: true}"
+    )
+    (one,) = of("admin-path", text, tmp_path)[2:]
+    assert f"{one.action} {one.title}" == "change Pod frontend/x.y"
+    assert "drill-frontend-RUN-1 is added" in one.undo
+    assert "its entry stays until the pod goes" in one.undo
+
+
 def test_a_flood_has_a_pod_for_the_master_and_for_each_worker(tmp_path: Path) -> None:
     found = of("flood", SHIPPED.read_text(), tmp_path)
     pods = [one.name for one in found if one.kind == "Pod"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from drills.engine.undo import (
+    EndContainer,
     Record,
     RepairAgent,
     Restore,
@@ -152,6 +153,7 @@ def test_digest_of_a_secret_tells_nothing_of_its_values() -> None:
         Restore(object=NODE, before=node({KEY: "a"}), after=None),
         RepairAgent(node="k8s-w1", run="20261122-1", published="cHVibGlj"),
         RepairAgent(node="k8s-w1"),
+        EndContainer(namespace="frontend", pod="client-0.x", container="drill-client-abc123-1"),
     ],
 )
 def test_record_is_read_as_it_was_written(undo: Undo) -> None:
@@ -174,6 +176,7 @@ def test_record_of_a_version_that_did_not_write_down_the_key_is_read() -> None:
         {"action": "delete", "objects": [], "then": "reboot"},
         {"action": "repair-agent", "node": "k8s-w1", "run": "../../etc/passwd"},
         {"action": "repair-agent", "node": "--all"},
+        {"action": "end-container", "namespace": "kube-system", "pod": "cilium-x", "container": "cilium-agent"},
         {
             "action": "restore",
             "object": {"api_version": "v1", "plural": "pods", "name": "x"},
