@@ -75,8 +75,10 @@ def test_interrupted_while_the_fault_stands(lab: Lab, at_first: dict[str, Any], 
     recovery = drill["recovery"]
     if signals == 1:
         assert recovery["verdict"] == "restored", recovery
-    else:  # without the waiting nobody saw a handshake: that is not known, and nothing was left
+    else:  # without the waiting nobody saw a handshake: that is not known, and stays recorded until somebody looks
         assert (recovery["verdict"], "no handshake" in recovery["reason"]) == ("not-verified", True)
+        looked = lab.drills("recover")
+        assert looked.status == 0, looked.out
     assert left_of(lab, at_first) == []
     nothing_is_left(lab)
 
