@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from drills.check import alerting, cilium_names, coverage, drilling, ignore, kinds, policies, reading
+from drills.check import alerting, cilium_names, coverage, drilling, helm, ignore, kinds, policies, reading
 from drills.check.delivery import rules as delivering
 from drills.check.finding import Finding, Level, Rule
 from drills.check.firing import rules as firing
@@ -16,7 +16,7 @@ from drills.errors import InputError
 
 Check = Callable[[World], Iterable[Finding]]
 
-MODULES: Final = (kinds, policies, alerting, cilium_names)
+MODULES: Final = (kinds, policies, alerting, cilium_names, helm)
 CHECKS: Final[tuple[Check, ...]] = (*(module.check for module in MODULES), drilling.check)
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     {

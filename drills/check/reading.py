@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drills.check.finding import Finding, Level, Rule
+from drills.check.helm import is_values
 from drills.check.world import LoadedPlaybook, Manifest, Options, World
 from drills.errors import InputError, Place, SourceError
 from drills.playbook import PlaybookError, playbook_of
@@ -72,6 +73,7 @@ class _Sorted:
     rule_files: list[Document] = field(default_factory=list)
     alertmanagers: list[Document] = field(default_factory=list)
     playbooks: list[LoadedPlaybook] = field(default_factory=list)
+    values: list[Document] = field(default_factory=list)
     unreadable: list[Finding] = field(default_factory=list)
 
 
@@ -89,7 +91,15 @@ def read(paths: Sequence[Path], options: Options) -> World:
             continue
         for document in documents:
             _sort(document, found)
-    return World(found.objects, found.rule_files, found.alertmanagers, found.playbooks, found.unreadable, options)
+    return World(
+        found.objects,
+        found.rule_files,
+        found.alertmanagers,
+        found.playbooks,
+        found.unreadable,
+        found.values,
+        options,
+    )
 
 
 def files(path: Path, unreadable: list[Finding]) -> list[Path]:
@@ -162,6 +172,8 @@ def _sort(document: Document, found: _Sorted) -> None:
         found.rule_files.append(document)
     elif "route" in data and "receivers" in data:
         found.alertmanagers.append(document)
+    elif is_values(document.file) and "kind" not in data:
+        found.values.append(document)
 
 
 def _playbook(document: Document, found: _Sorted) -> None:

@@ -102,8 +102,8 @@ class World:
     """Everything that was given to be checked.
 
     ``objects`` are Kubernetes objects of any kind; ``rule_files`` plain Prometheus rule files (``groups:`` at the top),
-    ``alertmanagers`` plain Alertmanager configurations (``route:`` and ``receivers:`` at the top). ``unreadable`` are
-    files and playbooks that could not be read, as findings.
+    ``alertmanagers`` plain Alertmanager configurations (``route:`` and ``receivers:`` at the top), ``values`` files
+    that are named as Helm's are. ``unreadable`` are files and playbooks that could not be read, as findings.
     """
 
     objects: Sequence[Manifest] = ()
@@ -111,12 +111,14 @@ class World:
     alertmanagers: Sequence[Document] = ()
     playbooks: Sequence[LoadedPlaybook] = ()
     unreadable: Sequence[Finding] = ()
+    values: Sequence[Document] = ()
     options: Options = field(default_factory=Options)
 
     @property
     def empty(self) -> bool:
         """Whether nothing was given that any check knows."""
-        return not (self.objects or self.rule_files or self.alertmanagers or self.playbooks or self.unreadable)
+        return not (self.objects or self.rule_files or self.alertmanagers or self.playbooks or self.values
+                    or self.unreadable)  # fmt: skip
 
     def of_kind(self, *kinds: str) -> Iterator[Manifest]:
         """Objects of these kinds, in the order of the files."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from drills.cilium.parts import HeaderMatch, PortRuleDns, PortRuleHttp
-from drills.cilium.patterns import dns_matches, re2
+from drills.cilium.patterns import PatternError, dns_matches, re2
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +112,7 @@ def _header_match(match: HeaderMatch) -> HeaderRule:
 
 
 def _whole(expression: str | None, value: str) -> bool:
-    return not expression or re2(expression).fullmatch(value) is not None
+    try:
+        return not expression or re2(expression).fullmatch(value) is not None
+    except PatternError:  # of a host, which Cilium does not look at before the proxy does
+        return False

@@ -140,16 +140,18 @@ def subject(case: Case, rule: Rule) -> Selector:
     return subject_selector(rule.endpoint_selector, namespace) if rule.endpoint_selector else Selector()
 
 
-def elements(case: Case, services: Services, sections: Iterable[Section] = SECTIONS) -> Iterator[Element]:
-    """Every element of the policy, with its entries; none where the policy is refused."""
-    if case.effective is None:
+def elements(case: Case, services: Services, *, compiled: bool = True) -> Iterator[Element]:
+    """Every element of the policy, with its entries, where Cilium imports it; not ``compiled``: every one that is
+    stored, without entries.
+    """
+    if case.stored is None or (compiled and case.effective is None):
         return
     for at, rule in case.rules():
         if rule.endpoint_selector is None:
             continue
-        for section in sections:
+        for section in SECTIONS:
             for index, model in enumerate(section_of(rule, section)):
-                found = element_entries(case.effective, rule, model, services)
+                found = element_entries(case.stored, rule, model, services) if compiled else ()
                 yield Element(case, rule, at, section, index, model, found)
 
 

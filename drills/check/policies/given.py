@@ -71,6 +71,7 @@ class Given:
     rules: Sequence[CompiledRule] = field(init=False)  # of every policy that Cilium imports
     elements: Sequence[Element] = field(init=False)  # the same, as they are written
     namespace_labels: frozenset[tuple[str, str]] = field(init=False)  # that some given Namespace has
+    pod_labels: frozenset[tuple[str, str]] = field(init=False)  # that some given workload's pods have
     _pods: ByLabels[Workload] = field(init=False)
     _namespaces: frozenset[str] = field(init=False)  # of the workloads
 
@@ -80,6 +81,7 @@ class Given:
         self.namespace_labels = frozenset(
             label for name in self.namespaces for label in namespace_labels(name, self.namespaces).items()
         )
+        self.pod_labels = frozenset(label for each in self.workloads for label in each.pod_labels.items())
         self._pods = ByLabels(self.workloads, lambda each: each.labels)
         self._namespaces = frozenset(each.namespace for each in self.workloads)
 

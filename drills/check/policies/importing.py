@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from drills.check.policies.examples import api, http, ingress
 from drills.check.policies.given import Given
 from drills.cilium import policy as schema
 from drills.cilium.model import Rule as PolicyRule
+from drills.cilium.patterns import PatternError, re2
 from drills.cilium.sanitize import EMPTY, import_errors
 from drills.source import KeyPath
 
@@ -119,8 +121,19 @@ def _refused(case: Case, message: str) -> Finding:
         return MIXED.at(place, message, effect=effect)
     if message.startswith("error parsing regexp"):
         expression = _value(case, path)
-        return REGEX.at(place, message, effect=effect, span=len(expression) if isinstance(expression, str) else 1)
+        text = expression if isinstance(expression, str) else ""
+        return REGEX.at(place, message, effect=effect, fix=_as_expression(text), span=len(text))
     return REFUSED.at(place, message, effect=effect)
+
+
+def _as_expression(text: str) -> str | None:
+    """The fix for a wildcard of another language; None where it is something else."""
+    meant = re.sub(r"(?<![.\w)\]}\\])\*+|\*{2,}", ".*", text)
+    try:
+        re2(meant)
+    except PatternError:
+        return None
+    return f"A star alone is no wildcard: write `{meant}`." if meant != text else None
 
 
 def _has_empty_list(case: Case) -> bool:

@@ -59,7 +59,8 @@ LABEL = Rule(
     level=Level.WARNING,
     title="A namespace label that no namespace has",
     problem="The selector names namespaces by a label that none of the given Namespaces carries. Kubernetes itself "
-    "sets only `kubernetes.io/metadata.name`; `name` is nobody's label unless somebody wrote it.",
+    "sets only `kubernetes.io/metadata.name`; `name` is nobody's label unless somebody wrote it. Or it says "
+    "`namespace` or `kubernetes.io/metadata.name` without Cilium's prefix, and so asks for a label of the pods.",
     effect="The selector means nobody.",
     fix="Use `io.kubernetes.pod.namespace: <namespace>`, or label the namespace.",
     wrong=ingress("- fromEndpoints: [{matchLabels: {app: web, io.cilium.k8s.namespace.labels.name: frontend}}]\n"),
@@ -205,6 +206,8 @@ def _labels(case: Case, path: KeyPath, selector: LabelSelector, given: Given) ->
     prefix = f"{NAMESPACE_LABELS}."
     for key, value in (selector.match_labels or {}).items():
         bare = split_key(key)[1]
+        if bare in _MEANT and (bare, value) not in given.pod_labels:
+            yield _pods_label(case, path, key, value)
         if not bare.startswith(prefix):
             continue
         label = bare.removeprefix(prefix)
@@ -220,6 +223,18 @@ def _labels(case: Case, path: KeyPath, selector: LabelSelector, given: Given) ->
     yield from _irrelevant(case, path, selector)
 
 
+# Keys that people write for the namespace; in a selector of pods they are labels of pods like any other.
+_MEANT: Final = ("namespace", "kubernetes.io/metadata.name", "kubernetes.io/namespace", "io.kubernetes.namespace")
+
+
+def _pods_label(case: Case, path: KeyPath, key: str, value: str) -> Finding:
+    own = f"namespace {case.stored.namespace}" if case.stored and case.stored.namespace else "any namespace"
+    effect = f"The selector means pods of {own} that have a label {key}={value} themselves; pods do not, by themselves."
+    fix = f"For pods of namespace {value} write {NAMESPACE}: {value} in its place."
+    place = case.manifest.key_place(*path, "matchLabels", key)
+    return LABEL.at(place, f"{key} is a label of pods here", effect=effect, fix=fix, span=len(key))
+
+
 def _irrelevant(case: Case, path: KeyPath, selector: LabelSelector) -> Iterator[Finding]:
     keys: list[tuple[KeyPath, str]] = [(("matchLabels", key), key) for key in selector.match_labels or {}]
     keys += [
@@ -229,7 +244,9 @@ def _irrelevant(case: Case, path: KeyPath, selector: LabelSelector) -> Iterator[
     ]
     for below, key in keys:
         source, bare = split_key(key)
-        if source == SOURCE_RESERVED or bare.startswith(NAMESPACE_LABELS) or identity_relevant(bare):
+        told = bare in _MEANT and path[-1] != "endpointSelector"
+        known = source == SOURCE_RESERVED or bare.startswith(NAMESPACE_LABELS)
+        if told or known or identity_relevant(bare):
             continue
         if below[0] == "matchLabels":
             place = case.manifest.key_place(*path, *below)

@@ -77,15 +77,14 @@ CIDR = Rule(
 )
 RULES = (WITHOUT_PEER, EMPTY_PEERS, ENTITY, CIDR)
 
-# Blocks that installers give to pods and Services: kubeadm and Cilium (10.0.0.0/8, 10.244.0.0/16, 10.96.0.0/12), k3s
-# (10.42.0.0/15), EKS and GKE (172.20.0.0/16, 172.16.0.0/12), Calico and microk8s (192.168.0.0/16, 10.1.0.0/16).
 _PRIVATE: Final = tuple(
     ip_network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
-_PODS: Final = tuple(
-    ip_network(each) for each in ("10.0.0.0/8", "10.244.0.0/16", "10.96.0.0/12", "10.42.0.0/15", "172.20.0.0/16")
-)
-_WIDE: Final = 24  # a longer prefix is about single machines
+# Blocks that pods and Services have by default: Cilium (10.0.0.0/8, fd00::/104), kubeadm (10.96.0.0/12), k3s
+# (10.42.0.0/15), EKS (172.20.0.0/16; 100.64.0.0/10 for pods of a network of their own), GKE (100.64.0.0/10). Not
+# 192.168.0.0/16, which other networks than Cilium's take: it is where offices are.
+_PODS: Final = tuple(ip_network(each) for each in ("10.0.0.0/8", "172.20.0.0/16", "100.64.0.0/10", "fd00::/104"))
+_WIDE: Final = {4: 24, 6: 112}  # of each IP version; a longer prefix is about single machines
 
 
 def check(given: Given) -> Iterator[Finding]:
@@ -204,8 +203,8 @@ def _blocks(element: Element) -> Iterator[Finding]:
     found += [((f"{way}CIDRSet", index, "cidr"), each.cidr) for index, each in enumerate(sets) if each.cidr]
     for path, text in found:
         block = ip_network(text, strict=False)
-        if block.prefixlen <= _WIDE and any(_inside(block, each) for each in _PRIVATE):
-            level = Level.WARNING if any(_inside(block, each) for each in _PODS) else Level.NOTE
+        if block.prefixlen <= _WIDE[block.version] and any(_inside(block, each) for each in _PRIVATE):
+            level = Level.WARNING if any(_overlap(block, each) for each in _PODS) else Level.NOTE
             traffic = words.TRAFFIC[element.direction]
             effect = (
                 f"Machines outside of the cluster in {block} are allowed; {traffic} {way} pods, nodes and the host is "
@@ -217,3 +216,7 @@ def _blocks(element: Element) -> Iterator[Finding]:
 
 def _inside(block: IPv4Network | IPv6Network, outer: IPv4Network | IPv6Network) -> bool:
     return block.version == outer.version and block.prefixlen >= outer.prefixlen and block[0] in outer
+
+
+def _overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+    return _inside(one, other) or _inside(other, one)

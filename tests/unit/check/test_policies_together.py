@@ -120,21 +120,6 @@ def test_many_policies_say_what_each_says_alone(namespaces: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "header",
-    [
-        "If-None-Match: *",
-        "Accept: text/html, */*;q=0.8",
-        ":authority",
-        "X-Time: 12:30",
-        "X-Math: (1+1)",
-        "Range: bytes=0-[1]",
-    ],
-)
-def test_headers_that_only_look_like_expressions(header: str) -> None:
-    assert check(http(f"- headers: ['{header}']\n")) == []
-
-
-@pytest.mark.parametrize(
     ("section", "says", "not_said"),
     [
         ("ingress: [{fromEndpoints: [{matchLabels: {app: ok}}]}, {fromServices: []}]",
