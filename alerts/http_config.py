@@ -149,8 +149,11 @@ class HttpConfig(_Part):
 _KEYS: Final = "it may have authorization, basic_auth and tls_config, as Prometheus's http_config has them"
 
 
-def checked(url: str) -> str:
-    """A base URL as it is used; InputError for what is none. No password is repeated in the sentence."""
+def checked(url: str, *, service: bool = True) -> str:
+    """A base URL as it is used; InputError for what is none. No password is repeated in the sentence.
+
+    ``service``: whether a Service of a cluster could be named instead, by a caller who has looked for that already.
+    """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -158,10 +161,15 @@ def checked(url: str) -> str:
         host, port, parts = None, None, urlsplit("")
     del port
     if parts.username is not None or parts.password is not None:
+        hint = ": put them into a file, as --help says" if service else "; they are not sent"
         raise InputError(
-            f"The address of {host} carries credentials, which everybody can read in the list of processes: put them "
-            "into a file, as --help says."
+            f"The address of {host} carries credentials, which everybody can read in the list of processes{hint}."
         )
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-        raise InputError(f"{url} is no address: write http://HOST:PORT, https://... or service:NAMESPACE/NAME:PORT.")
+        forms = (
+            "http://HOST:PORT, https://... or service:NAMESPACE/NAME:PORT"
+            if service
+            else "http://HOST:PORT or https://..."
+        )
+        raise InputError(f"{url} is no address: write {forms}.")
     return url.rstrip("/")

@@ -588,7 +588,7 @@ def report(directory: Path) -> int:
     "--min-coverage",
     type=click.IntRange(0, 100),
     metavar="N",
-    help="An error if fewer than N % of the alerts are exercised by a drill.",
+    help="An error if fewer than N % of the alerts are exercised by a drill; exit 2 if there are no alerts.",
 )
 @click.option(
     "--catalog",
@@ -600,12 +600,16 @@ def report(directory: Path) -> int:
 def check(paths: Sequence[Path], form: str, **options: Any) -> int:
     """Prove policies, alert rules and playbooks from their files alone, before they are deployed.
 
-    Exit 1 if something at error level is wrong, 2 if a file cannot be read.
+    Exit 1 if something at error level is wrong, 2 if a file cannot be read or an option means nothing.
     """
     from drills.check import checks, coverage, reading
     from drills.check.output import FORMATS
     from drills.check.world import Options
 
+    if options["prometheus"] is not None:
+        from alerts.http_config import checked
+
+        options["prometheus"] = checked(options["prometheus"], service=False)
     world = reading.read(paths, Options(**options))
     found = checks.findings(world)
     if form == "text" and world.empty and not found:
@@ -616,6 +620,7 @@ def check(paths: Sequence[Path], form: str, **options: Any) -> int:
     click.echo(FORMATS[form](found), nl=False)
     if form == "text" and (table := coverage.table(world)):
         click.echo(f"\n{table}", nl=False)
+    coverage.demand(world)
     return checks.exit_status(found)
 
 

@@ -19,6 +19,7 @@ from drills.check.given import GivenRule, Rules, rules_of
 from drills.check.predict.cluster import Cluster
 from drills.check.world import LoadedPlaybook, World
 from drills.cilium import metrics
+from drills.errors import InputError
 from drills.playbook import Drill
 
 _NAMED: Final = 3  # alerts of one drill that the table names
@@ -127,10 +128,12 @@ class Coverage:
         """How many alerts have a drill."""
         return sum(bool(each) for each in self.alerts.values())
 
-    @property
-    def percent(self) -> float:
-        """Of the alerts; 100 where there are none."""
-        return 100 * self.exercised / len(self.alerts) if self.alerts else 100.0
+    def percent(self, digits: int = 0) -> str:
+        """Of the alerts, rounded down, so that nobody reads more than there is; 100 where there are none."""
+        if self.exercised == len(self.alerts):
+            return "100"
+        parts = 10**digits
+        return f"{100 * parts * self.exercised // len(self.alerts) / parts:.{digits}f}"
 
 
 def coverage(world: World, rules: Rules, cluster: Cluster) -> Coverage:
@@ -152,9 +155,9 @@ def coverage(world: World, rules: Rules, cluster: Cluster) -> Coverage:
 def findings(world: World, rules: Rules, found: Coverage) -> Iterator[Finding]:
     """What is not covered, where both sides were given; and less coverage than was asked for."""
     wanted = world.options.min_coverage
-    if rules.alerts and wanted is not None and found.percent < wanted:
+    if rules.alerts and wanted is not None and 100 * found.exercised < wanted * len(found.alerts):
         share = f"{found.exercised} of {len(found.alerts)} alerts are exercised by a drill"
-        text = f"{share}: {found.percent:.0f} %, not {wanted} %"
+        text = f"{share}: {found.percent(1)} %, not {wanted} %"
         yield TOO_LOW.at(rules.alerts[0].place, text)
     if not rules.alerts or not found.watches:
         return
@@ -171,6 +174,13 @@ def findings(world: World, rules: Rules, found: Coverage) -> Iterator[Finding]:
             yield NOT_WATCHED.at(place, text, span=len(watch.drill.name))
 
 
+def demand(world: World) -> None:
+    """InputError where --min-coverage asks for something and no alerting rule was given that could be covered."""
+    wanted = world.options.min_coverage
+    if wanted and not rules_of(world).alerts:
+        raise InputError(f"--min-coverage {wanted}: there is no alerting rule at these paths, so nothing was measured.")
+
+
 def table(world: World) -> str:
     """The coverage as text; empty where no playbook or no rule was given."""
     rules = rules_of(world)
@@ -179,7 +189,7 @@ def table(world: World) -> str:
     found = coverage(world, rules, Cluster.of(world))
     watched = sum(bool(each.expected or each.others) for each in found.watches)
     head = (
-        f"Coverage: {found.exercised} of {len(found.alerts)} alerts are exercised by a drill ({found.percent:.0f} %), "
+        f"Coverage: {found.exercised} of {len(found.alerts)} alerts are exercised by a drill ({found.percent()} %), "
         f"{watched} of {len(found.watches)} drills are watched by an alert."
     )
     alerts = [(name, ", ".join(drills) or "no drill") for name, drills in found.alerts.items()]

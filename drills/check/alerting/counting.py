@@ -91,8 +91,8 @@ REASON = Rule(
     title="Drops of every reason are counted together",
     problem="A healthy cluster drops packets all the time: stale addresses, unknown protocols, backends that are gone.",
     effect="The alert fires for background noise, and what policy denies drowns in it.",
-    fix='Choose the reasons: {reason=~"Policy denied.*"} of the agent, {reason=~"POLICY_DENIED|POLICY_DENY"} of '
-    "Hubble, or leave the usual ones out with !~.",
+    fix='Choose reasons: {reason=~"Policy denied.*"} of the agent, {reason=~"POLICY_DENIED|POLICY_DENY"} of Hubble; '
+    "or leave the usual ones out with !~.",
     wrong=_SAFE.replace('{reason=~"Policy denied.*"}', ""),
     right=_SAFE,
     source="cilium-cli, defaults.ExpectedDropReasons",

@@ -12,7 +12,7 @@ from typing import Final
 from alerts.inhibition import inhibitions
 from alerts.routing import Route, routes_in
 from drills.check.delivery import rules as documented
-from drills.check.delivery.bystanders import bystanders
+from drills.check.delivery.bystanders import Fired, bystanders
 from drills.check.delivery.configs import Config
 from drills.check.delivery.expected import Expected
 from drills.check.finding import Finding
@@ -45,9 +45,12 @@ def deliveries(world: World, rules: Rules, configs: Sequence[Config], verdicts: 
             yield from _routed(config, one)
             others = [(f"which the drill {one.drill.name} expects as well", each.spec.name, each.labels)
                       for each in expected if each.drill_key == one.drill_key and each is not one]  # fmt: skip
-            others += [(f"as it does during the drill {one.drill.name}", name, labels)
-                       for name, labels in beside.get(one.drill_key, ())]  # fmt: skip
+            others += [(_why(each, one), each.name, each.labels) for each in beside.get(one.drill_key, ())]
             yield from _inhibited(config, one, others)
+
+
+def _why(fired: Fired, one: Expected) -> str:
+    return "as it does in a healthy cluster" if fired.always else f"as it does during the drill {one.drill.name}"
 
 
 def _expected(world: World, rules: Rules, verdicts: Sequence[Verdict]) -> Iterator[Expected]:

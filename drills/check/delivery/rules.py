@@ -123,10 +123,11 @@ WRONG_RECEIVER: Final = Rule(
 INHIBITED: Final = Rule(
     name="alertmanager/inhibited",
     level=Level.ERROR,
-    title="An expected alert is muted by another one that the same drill makes fire",
+    title="An expected alert is muted by another one that fires during the drill",
     problem="An inhibition mutes an alert while another one fires, if both have the same values for the labels of "
     "`equal`. A label that both lack counts as equal: with `equal: [namespace]` and alerts that have no namespace, "
-    "every critical alert mutes every warning.",
+    "every critical alert mutes every warning. The other one may be expected by the same drill, be "
+    "made to fire by it, or fire always.",
     effect="The alert fires and is not sent; `drills run` says *undelivered*, stopped at inhibited.",
     fix="Name in `equal` a label that both alerts carry and that tells their causes apart, such as alertname's family, "
     "or narrow the inhibition's matchers.",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from alerts.promql import PromqlError
+from alerts.rule import AlertRule
 from drills.check.finding import Finding, Level
 from drills.check.firing import rules as documented
 from drills.check.firing.judge import Seen, Verdict, judge
 from drills.check.firing.story import stories
 from drills.check.firing.trial import Trial, trials_of, why_not
-from drills.check.given import Rules
+from drills.check.given import GivenRule, Rules
 from drills.check.predict.cluster import Cluster
 from drills.check.world import LoadedPlaybook, World
 from drills.engine.feasible import Watched, too_early, too_short
@@ -53,7 +55,7 @@ def try_all(world: World, rules: Rules, cluster: Cluster) -> Tried:
 
 
 def _not_loaded(loaded: LoadedPlaybook, number: int, drill: Drill, rules: Rules) -> Iterator[Finding]:
-    if not rules.alerts:
+    if not rules.alerts and not rules.records:
         return
     wanted: list[tuple[KeyPath, str, Mapping[str, str]]] = [
         *((("alerts", index, "name"), each.name, each.labels) for index, each in enumerate(drill.expect.alerts)),
@@ -69,14 +71,15 @@ def _not_loaded(loaded: LoadedPlaybook, number: int, drill: Drill, rules: Rules)
         else:
             text = f"no rule is called {name}; {did_you_mean(name, known[:20], 'alerts')}"
         place = loaded.document.place_of(("spec", "drills", number, "expect", *path))
-        yield documented.NOT_LOADED.at(place, text, span=len(name))
+        level = Level.WARNING if path[0] == "quiet" else Level.ERROR
+        yield documented.NOT_LOADED.at(place, text, level=level, span=len(name))
 
 
 def _before(trial: Trial) -> list[Finding]:
     """What rules a trial out before it is made."""
     if trial.expected is not None:
         for given in trial.rules[:1]:
-            watched = Watched(given.rule, trial.timing)
+            watched = Watched(_rule(given, trial), trial.timing)
             early, short = too_early(trial.expected, watched), too_short(trial.drill.injection, trial.expected, watched)
             if early is not None:
                 return [documented.TOO_EARLY.at(_place(trial, "within"), early.rstrip("."))]
@@ -84,6 +87,25 @@ def _before(trial: Trial) -> list[Finding]:
                 return [documented.TOO_SHORT.at(_injection_place(trial), short.rstrip("."))]
     reason = why_not(trial)
     return [] if reason is None else [_not_judged(trial, reason)]
+
+
+def _rule(given: GivenRule, trial: Trial) -> AlertRule:
+    """The rule, with what the recording rules behind it make of its reach and delay."""
+    if not trial.records:
+        return given.rule
+    from alerts.prometheus import LoadedRecord  # noqa: PLC0415 - brings requests, and is rarely needed
+    from alerts.recorded import looks_back  # noqa: PLC0415
+
+    default = trial.timing.evaluation_ms
+    records = [
+        LoadedRecord(each.name, each.expression, (), "ok", "", "", each.interval_ms or default)
+        for each in trial.records
+    ]
+    try:
+        back = looks_back(given.rule.expr, records)
+    except PromqlError:
+        return given.rule
+    return replace(given.rule, reach_ms=back.reach_ms, delay_ms=back.delay_ms)
 
 
 def _of(verdict: Verdict) -> Iterator[Finding]:

@@ -129,12 +129,14 @@ NOT_QUIET: Final = Rule(
 )
 NOT_LOADED: Final = Rule(
     name="alert/not-loaded",
-    level=Level.WARNING,
+    level=Level.ERROR,
     title="A playbook speaks of an alert that none of the given rules brings",
     problem="The name is misspelt, the rule's own labels contradict the expected ones, or the rule stands in a file "
     "that was not given.",
-    effect="Without such a rule the alert never comes; `drills run` says *missed*, stopped at rule-not-loaded.",
-    fix="Use a name and labels that a rule has, or give the file with the rule as well.",
+    effect="Without such a rule the alert never comes; `drills run` says *missed*, stopped at rule-not-loaded. An "
+    "alert that a drill wants quiet is a warning: without its rule, quiet is not judged.",
+    fix="Use a name and labels that a rule has, or give the file with the rule as well. Where the rule is in no file, "
+    "give none of the rules, or say so in an ignore comment.",
     wrong=_rule_file(_DENIED)
     + _playbook("alerts: [{name: RequestsDenied, within: 4m}, {name: RequestDenied, within: 4m}]"),
     right=_GOOD,

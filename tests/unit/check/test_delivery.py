@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from alerts.inhibition import could_mute, inhibitions
-from drills.check import reading
+from drills.check import checks, reading
 from drills.check.delivery.configs import configs_of
 from drills.check.delivery.findings import deliveries, invalid
 from drills.check.given import rules_of
@@ -169,6 +169,7 @@ def judged(tmp_path: Path, text: str) -> list[tuple[str, int, int, str]]:
 
 
 ROOT = "route: {receiver: a}\n"
+INHIBITED = "alertmanager/inhibited"
 INVALID, NEWER = "alertmanager/invalid", "alertmanager/newer-than-amtool"
 
 
@@ -252,3 +253,34 @@ def test_a_label_in_quotes_is_newer_than_amtool(tmp_path: Path) -> None:
     text = 'route:\n  receiver: a\n  routes:\n  - matchers: [\'"team.name"="shop"\']\nreceivers: [{name: a}]\n'
     ((rule, line, column, _),) = judged(tmp_path, text)
     assert (rule, line, column) == (NEWER, 4, 16)
+
+
+MUTING = """\
+route: {receiver: a}
+receivers: [{name: a, webhook_configs: [{url: "http://hook.example/"}]}]
+inhibit_rules: [{source_matchers: ['alertname="%s"'], target_matchers: ['severity="warning"']}]
+"""
+DENIED = 'sum(increase(cilium_policy_l7_total{rule="denied",proxy_type="envoy"}[5m])) > 10'
+
+
+@pytest.mark.parametrize(
+    ("expr", "mutes"),
+    [
+        ("vector(1)", True),
+        ("up == 1", True),
+        ("up == 0", False),
+        ("cilium_unreachable_nodes > 0", False),
+        ("absent(up)", False),
+        ("shop_up == 1", False),  # nobody here knows
+    ],
+)
+def test_an_alert_that_always_fires_mutes_too(tmp_path: Path, expr: str, mutes: bool) -> None:
+    rules = [
+        {"alert": "Denied", "expr": DENIED, "for": "1m", "labels": {"severity": "warning"}},
+        {"alert": "Watchdog", "expr": expr},
+    ]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "g", "rules": rules}]}))
+    (tmp_path / "playbook.yaml").write_text(playbook("{name: Denied, within: 4m}"))
+    (tmp_path / "alertmanager.yaml").write_text(MUTING % "Watchdog")
+    found = [each for each in checks.findings(reading.read([tmp_path], Options())) if each.rule == INHIBITED]
+    assert ["as it does in a healthy cluster" in each.message for each in found] == [True] * mutes

@@ -70,3 +70,15 @@ def test_a_version_in_full_has_the_catalogue_of_its_minor_version(tmp_path: Path
     told = [CliRunner().invoke(cli, [*arguments, each]).output for each in ("1.18", "v1.18.2")]
     assert told[0] == told[1]
     assert "cilium/removed-metric" in told[0]
+
+
+@pytest.mark.parametrize(
+    "url", ["foo", "", "localhost:9090", "ftp://x", "http://", "http://x:port", "http://a:b@x", "x y"]
+)
+def test_what_is_no_address_of_a_prometheus_is_refused(tmp_path: Path, url: str) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(RULES)
+    done = CliRunner().invoke(cli, ["check", str(file), "--prometheus", url])
+    assert isinstance(done.exception, InputError)
+    assert "a:b" not in str(done.exception)
+    assert "service:" not in str(done.exception)
