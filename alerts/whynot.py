@@ -39,11 +39,14 @@ class Peak:
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """Series that were born in the period: what their first samples already held is invisible to ``increase()``."""
+    """Series that were born in the period: what their first samples, of these times, already held is invisible to
+    ``increase()``.
+    """
 
     metric: str
     series: int
     first_values: float
+    first_at: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,5 +289,8 @@ def _births(prometheus: Prometheus, expressions: Sequence[str], since: float, un
 
 def _birth(prometheus: Prometheus, selector: Selector, since: float, until: float, before: float) -> Birth | None:
     series = prometheus.samples(str(selector), until, until - since + before)
-    born = [one.points[0][1] for one in series if one.points and one.points[0][0] >= since and one.points[0][1] > 0]
-    return Birth(selector.metric or str(selector), len(born), sum(born)) if born else None
+    born = [one.points[0] for one in series if one.points and one.points[0][0] >= since and one.points[0][1] > 0]
+    if not born:
+        return None
+    name, values = selector.metric or str(selector), [value for _, value in born]
+    return Birth(name, len(born), sum(values), tuple(moment for moment, _ in born))

@@ -15,9 +15,10 @@ from alerts.delivery import DeliveryFacts, decide_active, decide_delivery, gathe
 from alerts.life import Life
 from alerts.prometheus import LoadedRule, Prometheus
 from alerts.stopped import Stopped
-from drills.engine import flags, lives, preflight, resolving
+from drills.engine import flags, lives, missed, preflight, resolving
 from drills.engine.detection import AlertFacts, Times, judge_alert, merged
 from drills.engine.lives import Down
+from drills.engine.missed import Missed
 from drills.engine.period import Period, at_replica, failed_scrapes, inputs
 from drills.engine.polled import Inputs, faults
 from drills.engine.result import Alert, Enforcement
@@ -107,16 +108,26 @@ def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, perio
     facts = _with_faults(facts, stands_on, period, failed_scrapes(prometheus, stands_on, period, until))
     if facts.unjudged is not None or facts.active_before:
         return facts
-    if one.rule is not None:
-        window = (began, times.firing or until)
-        facts = replace(
-            facts,
-            gaps=lives.gaps(prometheus, one.rule, stands_on.sources, found, period.snapshots, window),
-            flags=flags.of(prometheus, one.rule, one.behind, seen, (began, until), fired=times.firing is not None),
-        )
-    if times.firing is None or one.rule is None:
-        return replace(facts, stop=_why_not(one, found, (began, until), prometheus, period))
+    if one.rule is None:
+        return _stopped(facts, one, None, _asked_why(one, found, (began, until), prometheus, period), period)
+    lost = missed.gather(
+        prometheus, one.rule, stands_on.sources, found, period.snapshots, (began, times.firing or until)
+    )
+    facts = replace(
+        facts,
+        gaps=lost.text,
+        flags=flags.of(prometheus, one.rule, one.behind, seen, (began, until), fired=times.firing is not None),
+    )
+    if times.firing is None:
+        return _stopped(facts, one, lost, _asked_why(one, found, (began, until), prometheus, period), period)
     return _told(_with_end(facts, one, one.rule, times.firing, period), one, (began, times.firing), sources, period)
+
+
+def _stopped(facts: AlertFacts, one: Expected, lost: Missed | None, why: whynot.Facts, period: Period) -> AlertFacts:
+    """The facts of an alert that never fired, with where it stopped."""
+    error = lives.rule_error(period.snapshots, one.wanted, one.behind, facts.attack_began or 0.0)
+    stop = whynot.decide(why) if error is None else Stopped("rule-error", error)
+    return replace(facts, stop=stop, stopped_by_gaps=lost is not None and missed.may_be_why(lost, stop, why))
 
 
 def _told(
@@ -177,24 +188,20 @@ def _with_end(facts: AlertFacts, one: Expected, rule: LoadedRule, fired: float, 
     return replace(facts, resolution_unjudged="; ".join(doubts) or None)
 
 
-def _why_not(
+def _asked_why(
     one: Expected, found: Life, window: tuple[float, float], prometheus: Prometheus, period: Period
-) -> Stopped:
-    began, until = window
-    error = lives.rule_error(period.snapshots, one.wanted, one.behind, began)
-    if error is not None:
-        return Stopped("rule-error", error)
-    gathered = whynot.gather(
+) -> whynot.Facts:
+    since, until = window
+    return whynot.gather(
         prometheus,
         one.wanted.name,
         one.wanted.labels,
         found,
-        since=began,
+        since=since,
         until=until,
         k=period.time_lapse,
         written=one.written,
     )
-    return whynot.decide(gathered)
 
 
 def _believed(

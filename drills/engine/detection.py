@@ -32,7 +32,8 @@ class AlertFacts:
     ``unjudged`` says why the alert cannot be judged (None: it can). ``active_before`` is an alert that was active when
     the attack began. ``expects_notice`` is False where no receiver can be asked; ``handed_over`` then says whether
     Alertmanager had it for the receiver, unmuted (None: nobody was asked). ``gaps`` says that scrapes or evaluations
-    were missed (None: none), which makes an alert late that is not to blame.
+    were missed (None: none), which makes an alert late that is not to blame; ``stopped_by_gaps``, that they may be why
+    it never fired.
     """
 
     name: str
@@ -50,6 +51,7 @@ class AlertFacts:
     handed_over: bool | None = None
     resolution_unjudged: str | None = None
     gaps: str | None = None
+    stopped_by_gaps: bool = False
     flags: tuple[Flag, ...] = field(default_factory=tuple)
 
 
@@ -113,11 +115,9 @@ def _verdict(facts: AlertFacts) -> tuple[AlertVerdict, Stopped | None]:
 
 
 def _is_by_gaps(facts: AlertFacts) -> bool:
-    """Whether missed scrapes or evaluations alone may be why it came late, or never stayed long enough."""
+    """Whether missed scrapes or evaluations alone may be why it came late, or never."""
     detection = _detection(facts)
-    if detection is None:
-        return facts.stop is not None and facts.stop.at in ("condition-too-short", "pending")
-    return detection > facts.within
+    return facts.stopped_by_gaps if detection is None else detection > facts.within
 
 
 def _detection(facts: AlertFacts) -> float | None:

@@ -4,9 +4,8 @@ were there all the time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from alerts import life
 from alerts.inputs import starved
@@ -20,7 +19,6 @@ from drills.engine.events import Stage
 from drills.engine.watch import Instance, Snapshot, Sources, carries
 from drills.errors import WorldError
 
-MISSED = 1.8  # intervals between two samples: one is missing
 SILENT = "it says no more"
 NOTHING: frozenset[Instance] = frozenset()
 
@@ -211,43 +209,6 @@ def rule_error(
                 read = f"the recording rule {record.name}, which {wanted.name} reads,"
                 return f"evaluating {read} fails: {record.last_error or SILENT}"
     return None
-
-
-def gaps(
-    prometheus: Prometheus,
-    rule: LoadedRule,
-    sources: frozenset[Instance],
-    found: life.Life,
-    snapshots: Sequence[Snapshot],
-    period: tuple[float, float],
-) -> str | None:
-    """Scrapes and evaluations that were missed in a period (None: none). Each starts `for` again or delays it.
-
-    Scrapes show as gaps between the samples of ``up``; evaluations as gaps in ``ALERTS``, or as a last evaluation that
-    a poll found too old.
-    """
-    since, until = period
-    interval = rule.interval_ms / 1000
-    missed = [f"scrapes of {text}" for text in _missed_scrapes(prometheus, sources, since, until)]
-    stale = [
-        one
-        for snapshot in snapshots
-        if since <= snapshot.at <= until
-        for one in snapshot.rules_named(rule.name)
-        if one.last_evaluation is not None and snapshot.at - one.last_evaluation > 2.5 * interval
-    ]
-    if stale or any(spell.missed_evaluations for spell in found.spells if spell.last >= since):
-        missed.append(f"evaluations of {rule.name}")
-    return f"missed during the drill: {', '.join(missed)}" if missed else None
-
-
-def _missed_scrapes(prometheus: Prometheus, sources: frozenset[Instance], since: float, until: float) -> Iterator[str]:
-    limit = MISSED * prometheus.config().scrape_interval_ms / 1000
-    for series in prometheus.samples("up", until, until - since):
-        instance = (series.labels.get("job", ""), series.labels.get("instance", ""))
-        moments = [moment for moment, _ in series.points]
-        if instance in sources and any(later - earlier > limit for earlier, later in pairwise(moments)):
-            yield " ".join(instance)
 
 
 def quiet_lack(

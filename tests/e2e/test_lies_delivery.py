@@ -270,6 +270,14 @@ def test_late_for_want_of_scrapes_is_not_judged(disturbed: tuple[Ended, dict[str
     assert "missed during the drill: scrapes of" in alert["reason"] or "scrape target down" in alert["reason"]
 
 
+def test_below_its_threshold_where_a_hole_is_longer_than_it_looks_back_is_not_judged(
+    disturbed: tuple[Ended, dict[str, Any]],
+) -> None:
+    alert = alert_of(drill_of(disturbed[1], "stalled"), "ShortSighted")
+    assert (verdict(alert), alert["firingAt"]) == (("not-judged", None), None)
+    assert "missed during the drill: scrapes of" in alert["reason"] or "scrape target down" in alert["reason"]
+
+
 def test_resolved_because_prometheus_died_is_not_resolution(disturbed: tuple[Ended, dict[str, Any]]) -> None:
     alert = alert_of(drill_of(disturbed[1], "restarted-after"), "Lasting")
     assert (alert["verdict"], alert["resolution"], alert["resolvedAt"]) == ("detected", "not-judged", None)

@@ -141,6 +141,14 @@ def test_for_too_long_tells_how_long_the_condition_held(lies: dict[str, Any]) ->
     assert (alert["pendingAt"] is not None, alert["firingAt"]) == (True, None)
 
 
+def test_for_that_is_not_over_yet_is_still_pending(lies: dict[str, Any]) -> None:
+    alert = alert_of(lies, "StillPending")
+    assert verdict(alert) == ("missed", "pending")
+    assert "StillPending is still pending: the condition has held for " in alert["reason"]
+    assert alert["reason"].endswith(", `for` asks for 3m")
+    assert (alert["pendingAt"] is not None, alert["firingAt"]) == (True, None)
+
+
 def test_spread_over_nodes_without_a_sum_shows_every_series(lies: dict[str, Any]) -> None:
     alert = alert_of(lies, "WithoutSum")
     assert verdict(alert) == ("missed", "below-threshold")

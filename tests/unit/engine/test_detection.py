@@ -37,8 +37,12 @@ GAPS = "missed during the drill: scrapes of cilium-agent w1"
         ({"gaps": GAPS}, "detected", None),  # in time all the same
         ({"times": Times(), "stop": Stopped("no-series", "x")}, "missed", "no-series"),
         ({"times": Times(), "stop": Stopped("no-series", "x"), "gaps": GAPS}, "missed", "no-series"),
-        ({"times": Times(), "stop": Stopped("condition-too-short", "x"), "gaps": GAPS}, "not-judged", None),
-        ({"times": Times(), "stop": Stopped("pending", "x"), "gaps": GAPS}, "not-judged", None),
+        ({"times": Times(), "stop": Stopped("birth", "x"), "gaps": GAPS}, "missed", "birth"),
+        (
+            {"times": Times(), "stop": Stopped("birth", "x"), "gaps": GAPS, "stopped_by_gaps": True},
+            "not-judged",
+            None,
+        ),
         ({"times": Times()}, "missed", "unknown"),
         ({"times": replace(LIVED, notified=None), "stop": Stopped("silenced", "x")}, "undelivered", "silenced"),
         ({"times": replace(LIVED, notified=None), "expects_notice": False}, "detected", None),
