@@ -48,6 +48,28 @@ spec:
     expect: {denied: {connect: timeout}}
 """
 
+# A server that is reached and says no has been reached; a name that nobody has cannot be kept from anybody.
+MORE = """\
+  - name: wrong-password
+    inject: {postgres: &attack
+        {from: backend, host: database.database, user: appuser, database: appdb, rate: 20/m, duration: 1m,
+         passwordFrom: {secret: database/wrong, key: password}}}
+    control: {postgres: &control
+        {from: backend, host: database.database, user: appuser, database: appdb, rate: 10/m,
+         passwordFrom: {secret: database/app, key: password}}}
+    expect: {denied: {connect: timeout}}
+  - name: too-many-connections
+    inject: {postgres: {<<: *attack, user: crowd}}
+    control: {postgres: *control}
+    expect: {denied: {connect: timeout}}
+  - name: no-such-name  # the proxy refuses it like any other
+    inject: {dns: {from: backend, name: drills.invalid, rate: 20/m, duration: 1m}}
+    control: {dns: {from: backend, name: api.github.com, rate: 10/m}}
+    expect: {denied: {dns: refused}}
+"""
+WRONG = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "wrong", "namespace": "database"},
+         "stringData": {"password": "of-somebody-else"}}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
@@ -60,10 +82,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         drills("lab", "down")
 
 
-def tried(lab: Lab, folder: Path) -> tuple[Ended, dict[str, dict[str, Any]]]:
-    """What the drills found, by name."""
+def tried(lab: Lab, folder: Path, more: str = "") -> tuple[Ended, dict[str, dict[str, Any]]]:
+    """What the drills found, by name; ``more`` are further drills."""
     playbook = folder / "negatives.yaml"
-    playbook.write_text(PLAYBOOK)
+    playbook.write_text(PLAYBOOK + more)
     ended = lab.drills("run", playbook, "--lab", "--out", folder / "out")
     return ended, {each["name"]: each for each in lab.drills.result(folder / "out")["drills"]}
 
@@ -88,6 +110,20 @@ def test_all_of_them_hold_under_the_shipped_policies(lab: Lab, tmp_path: Path) -
     assert ended.status == 0, ended.out
 
 
+def let_in_nobody_of_a_crowd(lab: Lab) -> None:
+    """Another password, and a role of that password that may have no connection at all."""
+    lab.kubectl("create", "-f", "-", stdin=json.dumps(WRONG))
+    create = "CREATE ROLE crowd LOGIN PASSWORD 'of-somebody-else' CONNECTION LIMIT 0"
+    psql = ("exec", "-n", "database", "database-0", "--", "psql", "-c")
+    as_owner, as_crowd = (
+        f"host=127.0.0.1 user={user} password={password} dbname=appdb"
+        for user, password in (("appuser", "only-for-the-demo"), ("crowd", "of-somebody-else"))
+    )
+    lab.kubectl(*psql, create, "-d", as_owner)
+    with pytest.raises(AssertionError, match="too many connections for role"):
+        lab.kubectl(*psql, "SELECT 1", "-d", as_crowd)
+
+
 def test_a_widened_fqdn_list_and_a_database_open_to_frontend(lab: Lab, tmp_path: Path) -> None:
     before = policy(lab, "backend", "external-api-policy"), policy(lab, "database", "backend-to-database")
     outside, database = deepcopy(before)
@@ -96,10 +132,11 @@ def test_a_widened_fqdn_list_and_a_database_open_to_frontend(lab: Lab, tmp_path:
             rule["toFQDNs"] = [{"matchPattern": "*"}]
     (ingress,) = database["spec"]["ingress"]
     ingress["fromEndpoints"].append({"matchLabels": {"app": "frontend", "io.kubernetes.pod.namespace": "frontend"}})
+    let_in_nobody_of_a_crowd(lab)
     apply(lab, outside)
     apply(lab, database)
     try:
-        ended, found = tried(lab, tmp_path)
+        ended, found = tried(lab, tmp_path, MORE)
     finally:
         for each in before:
             put_back(lab, each)
@@ -110,7 +147,16 @@ def test_a_widened_fqdn_list_and_a_database_open_to_frontend(lab: Lab, tmp_path:
         "unlisted-name": "breached",
         "database-connect": "breached",
         "database-login": "breached",
+        "wrong-password": "breached",
+        "too-many-connections": "breached",
+        "no-such-name": "inconclusive",
     }
+    nobodys = found["no-such-name"]["enforcement"]
+    assert nobodys["outcomes"] == {"dns-refused": 20}
+    assert "drills.invalid has no address on k8s-w1 and k8s-w2, either" in nobodys["reason"]
+    for name in ("wrong-password", "too-many-connections"):
+        enforcement = found[name]["enforcement"]
+        assert (enforcement["leaked"], enforcement["outcomes"]) == (20, {"server-error": 20}), "it was reached"
     assert found["database-login"]["enforcement"]["leaked"] == 20
     assert "only-for-the-demo" not in ended.out + ended.err
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Lab
+from conftest import ROOT, Ended, Lab
+from lies_support import Running, events_of
+from meddler import KILL_PROBE
 from test_recovery import kill_at, reached, start
 
 pytestmark = pytest.mark.lab
@@ -30,6 +33,24 @@ spec:
       http: {from: frontend, url: "http://http-api.backend/", status: 200, timeout: 2s}
     expect: {plaintext: none, path: closed}
 """
+EXPECT = "expect: {plaintext: none, path: closed}"
+ONE_NODE = """
+apiVersion: drills/v1
+kind: Playbook
+metadata: {name: one-node}
+spec:
+  guards: {namespaces: [backend, database], maxRequestsPerSecond: 20, maxDuration: 15m}
+  sources:
+    backend: {namespace: backend, labels: {app: backend}, node: NODE}
+  drills:
+  - name: node-key
+    inject:
+      wireguard: {node: NODE, fault: key-replaced, duration: 2m}
+    control:
+      tcp: {from: backend, host: database.database, port: 5432}
+    expect: {plaintext: none, path: closed}
+"""
+KILL_CAPTURE = KILL_PROBE.replace("drills.probe", "drills.capture")
 
 
 def quick(folder: Path, fault: str) -> Path:
@@ -151,6 +172,96 @@ def test_killed_over_what_only_the_agent_can_repair(lab: Lab, tmp_path: Path, fa
     (device,) = encryption(lab)["wireguard"]["interfaces"]
     assert (device["public-key"], device["peer-count"]) == (was["public-key"], was["peer-count"])
     assert keys(lab) == annotations
+    nothing_is_left(lab)
+
+
+def run_with(lab: Lab, folder: Path, fault: str, *meddle: Callable[[], object], expect: str = EXPECT) -> Ended:
+    """A run in which somebody meddles as soon as the fault has taken effect."""
+    playbook = quick(folder, fault)
+    playbook.write_text(playbook.read_text().replace(EXPECT, expect))
+    running = Running(lab, playbook, folder / "out")
+    running.until("node-key", "effect")
+    for step in meddle:
+        step()
+    return running.ended()
+
+
+def test_a_blind_capture_proves_nothing_and_what_somebody_else_changed_is_kept(lab: Lab, tmp_path: Path) -> None:
+    """In mid-fault the capture on the other node is killed, and somebody writes to the very object that was changed."""
+    before = keys(lab)
+
+    def kill_capture() -> None:
+        pods = json.loads(lab.kubectl("get", "pods", "-n", "drills", "-o", "json"))["items"]
+        (name,) = [pod["metadata"]["name"] for pod in pods if pod["spec"]["nodeName"] != NODE]
+        lab.kubectl("exec", "-n", "drills", name, "--", "python", "-c", KILL_CAPTURE)
+
+    def own() -> None:
+        lab.kubectl("annotate", "ciliumnode", NODE, "example.com/owner=eve")
+
+    ended = run_with(lab, tmp_path, "key-replaced", kill_capture, own)
+    after = keys(lab)
+    lab.kubectl("annotate", "ciliumnode", NODE, "example.com/owner-")
+
+    (drill,) = lab.drills.result(tmp_path / "out")["drills"]
+    (captured,) = drill["enforcement"]["evidence"]
+    assert captured["plaintext"] == "not-proven"
+    assert any(reason.startswith("k8s-w2: ") for reason in captured["reasons"])
+    assert drill["enforcement"]["verdict"] == "inconclusive"
+    assert "that nothing left in clear is not proven" in drill["enforcement"]["reason"]
+    assert drill["recovery"]["verdict"] == "not-restored"
+    assert "somebody changed metadata.annotations[example.com/owner] meanwhile" in drill["recovery"]["reason"]
+    assert after[NODE] == before[NODE] | {"example.com/owner": "eve"}
+    assert (drill["verdict"], ended.status) == ("failed", 1)
+    assert keys(lab) == before
+    nothing_is_left(lab)
+
+
+def test_a_key_that_somebody_puts_back_is_self_healed(lab: Lab, tmp_path: Path) -> None:
+    before = keys(lab)
+
+    def heal() -> None:
+        annotations = json.dumps({"metadata": {"annotations": before[NODE]}})
+        lab.kubectl("patch", "ciliumnode", NODE, "--type=merge", "-p", annotations)
+
+    ended = run_with(lab, tmp_path, "key-replaced", heal)
+
+    (drill,) = lab.drills.result(tmp_path / "out")["drills"]
+    assert (drill["recovery"]["verdict"], ended.status) == ("self-healed", 3)
+    assert drill["enforcement"]["verdict"] == "inconclusive"
+    assert f"CiliumNode {NODE} has its own key again" in drill["enforcement"]["reason"]
+    assert keys(lab) == before
+    nothing_is_left(lab)
+
+
+def test_a_session_from_before_the_fault_is_no_breach(lab: Lab, tmp_path: Path) -> None:
+    """A key that goes ends no session: the path is open as long as the old one lives, and proves nothing."""
+    before = keys(lab)
+    ended = run_with(lab, tmp_path, "key-removed", expect="expect: {path: closed}")
+
+    (drill,) = lab.drills.result(tmp_path / "out")["drills"]
+    enforcement = drill["enforcement"]
+    assert (enforcement["verdict"], enforcement["leaked"], ended.status) == ("inconclusive", 0, 3)
+    assert enforcement["outcomes"].keys() == {"http-200"}
+    assert "a session from before it may live for 180 s" in enforcement["reason"]
+    assert (drill["control"]["verdict"], drill["recovery"]["verdict"]) == ("up", "restored")
+    assert keys(lab) == before
+    nothing_is_left(lab)
+
+
+def test_a_path_within_one_node_is_refused(lab: Lab, tmp_path: Path) -> None:
+    """Nothing is encrypted there, so that no fault could be told from its absence: none is made."""
+    before = keys(lab)
+    node = lab.kubectl("get", "pod", "-n", "database", "database-0", "-o", "jsonpath={.spec.nodeName}")
+    playbook = tmp_path / "one-node.yaml"
+    playbook.write_text(ONE_NODE.replace("NODE", node))
+
+    ended = lab.drills("run", playbook, "--lab", "--out", tmp_path / "out")
+
+    (drill,) = lab.drills.result(tmp_path / "out")["drills"]
+    assert (drill["enforcement"]["verdict"], drill["enforcement"]["attempts"]) == ("inconclusive", 0)
+    assert f"The control does not cross between {node} and another node" in drill["enforcement"]["reason"]
+    assert "attack" not in [event["event"] for event in events_of(tmp_path / "out")]
+    assert (ended.status, keys(lab)) == (3, before)
     nothing_is_left(lab)
 
 
