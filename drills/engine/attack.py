@@ -167,6 +167,8 @@ class Attack:
         if seen.flows is not None and seen.flows.count < len(clients) and not enough.is_set():
             self._read_flows(seen.attack_began - 1, clients, enough)  # an agent that was behind has them now
             self._note_lost()
+        if enough.is_set() and seen.flows is not None and seen.flows.count < len(clients):
+            seen.flows = seen.flows.model_copy(update={"partial": True})  # what came later was not awaited
         self._journal.write(
             "evidence",
             drill=self.name,
