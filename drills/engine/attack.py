@@ -169,6 +169,8 @@ class Attack:
         if seen.flows is not None and seen.flows.count < len(clients) and not enough.is_set():
             self._read_flows(seen.attack_began - 1, clients, enough)  # an agent that was behind has them now
             self._note_lost()
+        if enough.is_set() and seen.flows is not None and seen.flows.count < len(clients):
+            seen.flows = seen.flows.model_copy(update={"partial": True})  # what came later was not awaited
         self._journal.write(
             "evidence",
             drill=self.name,
@@ -229,10 +231,8 @@ class Attack:
 
     def _note_lost(self) -> None:
         seen = self._seen
-        before, after = seen.counter_before, seen.counter_after
-        if seen.flows is not None and before is not None and after is not None and after.lost > before.lost:
-            lost = max(seen.flows.lost, round(after.lost - before.lost))
-            seen.flows = seen.flows.model_copy(update={"lost": lost, "partial": True})
+        if seen.flows is not None:
+            seen.flows = evidence.with_lost(seen.flows, seen.counter_before, seen.counter_after)
 
     def look_before(self) -> None:
         """The target's pods, who guards them, and the numbers from which denials are counted."""

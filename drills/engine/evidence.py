@@ -137,6 +137,14 @@ def _counted(words: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(words).items()))
 
 
+def with_lost(flows: FlowEvidence, before: Reading | None, after: Reading | None) -> FlowEvidence:
+    """What flows show, and how many events the agents' own counters say were lost meanwhile: then it is partial."""
+    if before is None or after is None or after.lost <= before.lost:
+        return flows
+    lost = max(flows.lost, round(after.lost - before.lost))
+    return flows.model_copy(update={"lost": lost, "partial": True})
+
+
 def _ends(flow: Flow) -> Iterator[tuple[Client, str]]:
     """Each end as the possible client, with what is at the other: a response's source is the server."""
     if flow.ip is None or flow.l4 is None:

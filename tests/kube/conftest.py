@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kube_support import PLAYBOOK, VARIABLE, Server
+from kube_support import LOCUSTFILE, PLAYBOOK, VARIABLE, Server
 
 from drills.deploy.manifests import text
 from drills.kube import Cluster
@@ -29,6 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     name = f"drills-test-{secrets.token_hex(3)}"
     path = tmp_path_factory.mktemp("playbook") / "playbook.yaml"
     path.write_text(PLAYBOOK.replace("NAME", name))
+    (path.parent / "users.py").write_text(LOCUSTFILE)
     found = Server(kubeconfig, cluster, name, path, load(path))
     made = [one for one in ("drills", found.front, found.back) if cluster.namespace(one) is None]
     for one in made:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from drills.deploy.manifests import Written, of_playbook
 from drills.deploy.settings import Obj, Settings
+from drills.engine.publications import Where
 from drills.kube import Cluster
 from drills.playbook import Playbook
 
@@ -46,7 +47,16 @@ spec:
     control:
       http: {from: front, url: "http://api.NAME-back/", status: 200, timeout: 2s}
     expect: {plaintext: none, path: closed}
+  - name: flood
+    inject:
+      flood: {from: front, url: "http://api.NAME-back/", users: 9, rate: 4/s, duration: 1m, workers: 2,
+              locustfile: users.py}
+    control:
+      http: {from: front, url: "http://api.NAME-back/", status: 200}
+    expect: {during: [{http: {from: front, url: "http://api.NAME-back/admin", rate: 1/s}, denied: {status: 403}}]}
 """
+LOCUSTFILE = "# The users of a flood.\n"
+TOLD = (Where("events"), Where("configmap"))
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ class Server:
 
     def objects(self) -> list[Obj]:
         """What `drills manifests` makes of the playbook, but for the namespaces."""
-        return of_playbook(Written(self.path, self.playbook, "0 3 * * *"), Settings())
+        return of_playbook(Written(self.path, self.playbook, "0 3 * * *"), Settings(publish=TOLD))
 
     def serves(self, obj: Obj) -> bool:
         """Whether the API knows an object's kind: that of a bare server lacks Cilium's and the operator's."""

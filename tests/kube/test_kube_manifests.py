@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import groupby, zip_longest
 from pathlib import Path
 
 import pytest
 import yaml
-from kube_support import Server, eventually
+from kube_support import TOLD, Server, eventually
 
 from drills.deploy.accepted import CRONJOB_NAME
 from drills.deploy.manifests import Written, stream, text
 from drills.deploy.roles import rules
 from drills.deploy.settings import Settings
+from drills.engine.planning import World, plan
+from drills.engine.publications import result_map
 from drills.engine.records import Records
 from drills.engine.rights import needed
+from drills.engine.run import select
 from drills.engine.session import alone
 from drills.engine.undo import Record, of_drill_pod
 from drills.errors import WorldError
 from drills.kube import Cluster
-from drills.kube.api import KubeError
+from drills.kube.announce import Event, record_event, write_config_map
+from drills.kube.api import KubeError, core
 from drills.kube.rights import Right, granted
 
 BASE = sorted((Path(__file__).parents[2] / "deploy").glob("*.yaml"))
@@ -93,18 +98,50 @@ def refused(runner: Cluster, rights: list[Right]) -> list[str]:
 
 
 def test_every_right_is_granted(deployed: Server, runner: Cluster) -> None:
-    rights = needed(deployed.playbook)
+    rights = needed(deployed.playbook, publish=TOLD)
     assert eventually(lambda: refused(runner, rights) == []), refused(runner, rights)
 
 
-def test_each_right_that_is_taken_away_is_the_one_that_lacks(deployed: Server, runner: Cluster) -> None:
-    rights = needed(deployed.playbook)
-    for missing in rights:
-        own = [one for one in rights if one.namespace == missing.namespace]
-        _write(deployed, missing.namespace, [one for one in own if one != missing])
-        assert eventually(lambda own=own, missing=missing: refused(runner, own) == [str(missing)]), missing  # type: ignore[misc]
-        _write(deployed, missing.namespace, own)
+def test_each_right_that_is_taken_away_is_the_one_that_a_plan_misses(deployed: Server, runner: Cluster) -> None:
+    rights = needed(deployed.playbook, publish=TOLD)
+    (job,) = select([(deployed.path, deployed.playbook)], ())
+    world = World("as the runner", runner, None, 1.0)
+
+    def missed() -> list[str]:
+        """As a plan says it, among the rights and among what lacks."""
+        found = plan(job, world, TOLD)
+        told = [one.text.removeprefix("may not ") for one in found.lacks if one.subject == "right"]
+        lacking = [one for one in found.rights if not one.granted]
+        assert told == [f"{one.text} ({one.reason})" for one in lacking]
+        return [one.text for one in lacking]
+
+    apart = [list(own) for _, own in groupby(rights, key=lambda one: one.namespace)]
+    for missing in zip_longest(*apart):  # one of each role at a time
+        gone = [one for one in missing if one is not None]
+        for one, own in zip(missing, apart, strict=True):
+            _write(deployed, own[0].namespace, [each for each in own if each != one])
+        assert eventually(lambda gone=gone: refused(runner, gone) == [str(one) for one in gone]), gone  # type: ignore[misc]
+        assert missed() == [str(one) for one in gone]
+    for own in apart:
+        _write(deployed, own[0].namespace, own)
     assert eventually(lambda: refused(runner, rights) == [])
+    assert missed() == []
+
+
+def test_the_runner_tells_in_events_and_writes_its_result_twice(deployed: Server, runner: Cluster) -> None:
+    assert eventually(lambda: refused(runner, needed(deployed.playbook, publish=TOLD)) == [])
+    record_event(runner, Event(deployed.front, "DrillStarted", "Normal", "This is a drill."))
+    listed = deployed.cluster.call("list Events", "GET", core("events", deployed.front))["items"]
+    (told,) = [one for one in listed if one["reason"] == "DrillStarted"]
+    assert (told["message"], told["involvedObject"]["name"]) == ("This is a drill.", deployed.front)
+    name = result_map(deployed.playbook.name)
+    try:
+        for verdict in ("failed", "passed"):
+            write_config_map(runner, "drills", name, {"verdict": verdict})
+            kept = deployed.cluster.call("read the result", "GET", core("configmaps", "drills", name))
+            assert kept["data"] == {"verdict": verdict}
+    finally:
+        deployed.cluster.find("delete the result", "DELETE", core("configmaps", "drills", name))
 
 
 def test_what_another_playbook_left_is_named_with_whose_rights_undo_it(deployed: Server, runner: Cluster) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from kube_support import Server, eventually
 
 from drills.engine import recovery
+from drills.engine.journal import Journal
+from drills.engine.naming import drill_pod
 from drills.engine.records import Records
+from drills.engine.touched import acting
 from drills.engine.undo import Record, Restore, of_drill_pod
 from drills.errors import WorldError
 from drills.kube import DrillPodSpec, ReplacedError
 from drills.kube.api import core
 from drills.kube.lease import LEASE, Lease, LeaseHeld
-from drills.kube.references import Reference, read
+from drills.kube.references import Reference, create, read
 from drills.kube.rights import Right, granted
 
 
@@ -116,6 +120,49 @@ def test_recover_undoes_what_a_run_left(server: Server) -> None:
         assert now["data"] == {"key": name}
     assert cluster.find("look", "GET", core("pods", server.front, spec.name)) is None
     assert recovery.recover(cluster, said.append) == []
+
+
+def test_every_pod_of_a_flood_is_made_and_goes(server: Server) -> None:
+    """Locust's master and workers, and the probe: by the names that a plan gives them."""
+    (flood,) = [one for one in server.playbook.drills if one.name == "flood"]
+    made = []
+    for key in acting(flood):
+        name = drill_pod(key, f"run-{server.name}", flood.name, server.playbook)
+        server.cluster.create_drill_pod(spec_of(server, name))
+        made.append(name)
+    assert len(made) == 4
+    listed = server.cluster.call("list pods", "GET", core("pods", server.front))["items"]
+    assert set(made) <= {one["metadata"]["name"] for one in listed}
+    for name in made:
+        assert server.cluster.delete_drill_pod(server.front, name, 10.0)
+        assert server.cluster.find("look", "GET", core("pods", server.front, name)) is None
+
+
+def test_what_a_killed_run_left_is_taken_over_and_undone(server: Server, tmp_path: Path) -> None:
+    """Its Lease has expired, its journal ends in the middle, and its pod is there."""
+    cluster, run = server.cluster, f"run-{server.name}"
+    spec = spec_of(server, "drill-of-a-killed-run")
+    lost: list[str] = []
+    lease = {
+        "holderIdentity": "somebody@elsewhere",
+        "leaseDurationSeconds": 30,
+        "renewTime": "2026-01-01T00:00:00.000000Z",
+    }
+    body = {"apiVersion": LEASE.api_version, "kind": "Lease", "metadata": {"name": LEASE.name}, "spec": lease}
+    create(cluster, LEASE, body)
+    with Journal(tmp_path / "journal.jsonl", lambda: "now", Records(cluster), run, server.name) as journal:
+        undo = of_drill_pod(server.front, spec.name)
+        journal.change("the pod of a killed run", undo="delete it", how=undo)
+        cluster.create_drill_pod(spec)
+    said: list[str] = []
+    with Lease(cluster, lost.append, wait=lambda _: None) as taken:
+        assert taken.before is not None
+        assert taken.before.holder == "somebody@elsewhere"
+        undone = recovery.recover(cluster, said.append)
+    assert [(one.what, one.verdict) for one in undone] == [("the pod of a killed run", "restored")], said
+    assert cluster.find("look", "GET", core("pods", server.front, spec.name)) is None
+    assert read(cluster, LEASE) is None
+    assert Records(cluster).outstanding() == []
 
 
 def test_who_may_do_all_is_told_so(server: Server) -> None:
