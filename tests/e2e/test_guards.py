@@ -1,4 +1,4 @@
-"""What ends a drill early, with everything put back: guards and a second signal; and an Alertmanager that died."""
+"""What ends a drill early, with everything put back: guards, a second signal; and a dead Alertmanager or exporter."""
 
 from __future__ import annotations
 
@@ -12,12 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SHIPPED, Ended, Lab
-from lies_support import Inside, Running, _ancestors, verdict
+from conftest import SHIPPED, Ended, K, Lab
+from lies_support import Inside, Running, _ancestors, eventually, verdict
 from test_recovery import QUICK, reached, start
+
+from alerts.life import read
+from alerts.prometheus import Prometheus
+from alerts.receiver import Receiver
 
 pytestmark = pytest.mark.lab
 
+STEP_MS = 15_000 // K
+UNREADABLE = """
+add table inet unreadable
+add chain inet unreadable out { type filter hook output priority 0; }
+add rule inet unreadable out tcp dport 9962 reject with tcp reset
+"""
 HANGS = """
 apiVersion: drills/v1
 kind: Playbook
@@ -148,3 +158,37 @@ def test_an_alert_that_fires_without_an_alertmanager_is_undelivered(
     assert (alert["atAlertmanagerAt"], alert["notifiedAt"]) == (None, None)
     assert "Alertmanager" in alert["reason"]
     assert drill["enforcement"]["verdict"] == "held"
+
+
+def test_metrics_that_cannot_be_read_are_told_from_pending_to_resolved(lab: Lab) -> None:
+    """No drill stops an exporter: this is what shows that the alert works which guards every quiet one."""
+    alert, wait = "CiliumSecurityMetricsMissing", 120 / K
+    status = json.loads((lab.kubeconfig.parent / "status.json").read_text())
+    prometheus, receiver = Prometheus(status["prometheus"]), Receiver(status["receiver"])
+    inside = Inside(lab)
+
+    def told(word: str) -> bool:
+        """Whether both of its alerts, of the policy's metrics and of the health's, have reached the receiver."""
+        found = [one for note in receiver.notifications() for one in note.alerts if one.status == word]
+        return len({tuple(one.labels.items()) for one in found if one.labels["alertname"] == alert}) == 2
+
+    began = prometheus.now()
+    assert not [one for one in prometheus.alerts() if one.name == alert]
+    inside.filter(UNREADABLE)
+    try:
+        eventually(lambda: told("firing"), 60)
+    finally:
+        inside.filter("delete table inet unreadable")
+    opened = prometheus.now()
+    eventually(lambda: told("resolved"), 60)
+    eventually(lambda: read(prometheus, alert, {}, since=began, until=prometheus.now(), interval_ms=STEP_MS).resolved_at
+               is not None, 10)  # fmt: skip
+
+    life = read(prometheus, alert, {}, since=began, until=prometheus.now(), interval_ms=STEP_MS)
+    assert len(life.spells) == 2
+    assert not life.active_before
+    assert life.active_at is not None
+    assert life.firing_at is not None
+    assert life.resolved_at is not None
+    assert round(life.firing_at - life.active_at, 3) >= wait
+    assert began < life.active_at < life.firing_at < opened < life.resolved_at

@@ -24,6 +24,7 @@ class Scenario:
     until: int
     series: Sequence[tuple[str, str]]
     firing: Mapping[str, Sequence[Mapping[str, Any]]]
+    own: int = 0  # how many of the series are its own; the others are steady
 
 
 def load_scenarios(path: Path) -> list[Scenario]:
@@ -36,6 +37,7 @@ def load_scenarios(path: Path) -> list[Scenario]:
             until=parse_duration(one["until"]),
             series=with_steady([split(text) for text in one.get("series", [])], steady),
             firing=one["firing"],
+            own=len(one.get("series", [])),
         )
         for one in data["scenarios"]
     ]
