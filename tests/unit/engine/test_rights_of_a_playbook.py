@@ -37,18 +37,17 @@ FAULT = """\
 """
 
 
-def playbook(tmp_path: Path, text: str) -> Playbook:
+def playbook(tmp_path: Path, text: str, head: str = HEAD) -> Playbook:
     path = tmp_path / "playbook.yaml"
-    path.write_text(HEAD + text)
+    path.write_text(head + text)
     return load(path)
 
 
 def test_publications_need_what_they_write(tmp_path: Path) -> None:
     """Events where the playbook acts, which its guards say; the result by name, once it is there."""
     of_sources = playbook(tmp_path, HTTP.replace("SOURCE", "{namespace: front}"))
-    guarded = playbook(
-        tmp_path, HTTP.replace("SOURCE", "{namespace: front}") + "  guards: {namespaces: [front, back, shop]}\n"
-    )
+    head = HEAD.replace("{allow:", "{namespaces: [front, back, shop], allow:")
+    guarded = playbook(tmp_path, HTTP.replace("SOURCE", "{namespace: front}"), head)
     without = set(needed(of_sources))
     told = set(needed(of_sources, publish=[Where("events"), Where("configmap")])) - without
     assert {str(one) for one in told} == {
