@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from drills.engine import evidence
+from drills.engine import evidence, vantage
 from drills.engine.actors import Actors, Part
 from drills.engine.attempts import Probe
 from drills.engine.events import Role
@@ -161,9 +161,20 @@ class Attack:
             if self._interrupt.hurry.wait(TELL_SECONDS):
                 break
         self._count(len(denied))
+        self._look_up_name()
         if seen.flows is not None and seen.flows.count < len(clients):
             self._read_flows(seen.attack_began - 1, clients)  # an agent that was behind has them now
             self._note_lost()
+
+    def _look_up_name(self) -> None:
+        """Whether the name whose lookups were refused exists at all: on the nodes, or as a Service."""
+        name, denied = self._kind.host, (one for one in self._seen.attack if one.outcome.kind is OutcomeKind.DENIED)
+        if not any(one.attempt.phase == "resolve" for one in denied):
+            return
+        try:
+            self._seen.nameless = vantage.nameless(self._target.cluster, name)
+        except WorldError as error:
+            self._seen.unasked.append(f"whether {name} has an address for anybody: {error}")
 
     def glance(self) -> None:
         """Flows so far, kept before the ring buffer of a busy agent forgets them. WorldError if they cannot be read."""

@@ -48,8 +48,9 @@ def enforcement(spec: Spec, seen: Seen, beside: Control) -> Enforcement:
     counter, flows = _counter(seen), seen.flows
     doubt = short_timeout(spec, seen) or _changed_meanwhile(seen) or untried(seen)
     found = judge_enforcement(counts, beside.verdict, evidence.proof(counter, flows), doubt)
-    if found.verdict == "held" and seen.guard.doubts:
-        found = Judgement("inconclusive", seen.guard.doubts[0])
+    doubts = [seen.nameless] if seen.nameless else seen.guard.doubts
+    if found.verdict == "held" and doubts:
+        found = Judgement("inconclusive", doubts[0])
     remarks = list(_remarks(found, seen, counter, flows))
     return Enforcement(
         verdict=found.verdict,

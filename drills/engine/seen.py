@@ -89,6 +89,7 @@ class Seen:
     policies: list[PolicyInput] = field(default_factory=list)
     policies_after: list[PolicyInput] | None = None  # None: they were not read again
     concerned: frozenset[str] | None = None  # namespaces ("" for the cluster) whose policies may matter; None: all
+    nameless: str | None = None  # that the name whose lookups were denied has no address for anybody, in a sentence
     guard: Guard = field(default_factory=Guard)  # whether policy is in force at both ends of the attack
     actors: list[SourceInput] = field(default_factory=list)
     images: list[ImageInput] = field(default_factory=list)

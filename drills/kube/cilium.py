@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from drills.kube.pods import RUN, PodApi, images_of
 GROUP, VERSION = "cilium.io", "v2"
 AGENTS = ("kube-system", {"k8s-app": "cilium"}, "cilium-agent")  # namespace, labels, container
 ENVOY = ("kube-system", {"k8s-app": "cilium-envoy"}, "cilium-envoy")
+NOT_FOUND = 2  # getent's status for a name that its database does not have
 _KINDS = {
     "CiliumNetworkPolicy": "ciliumnetworkpolicies",
     "CiliumClusterwideNetworkPolicy": "ciliumclusterwidenetworkpolicies",
@@ -185,6 +187,20 @@ class CiliumApi(ExecApi, PodApi):
         return self.run(
             namespace, agent.pod, command, container=container, seconds=seconds, stop=stop, repeatable=repeatable
         ).lines
+
+    def resolves(self, agent: Agent, name: str, *, seconds: float = 10.0) -> bool:
+        """Whether a name has an address by the resolver of an agent's node, which no policy for pods keeps from asking.
+
+        By ``getent`` (libc-bin: the agent's image is built on Ubuntu); its status 2 means that there is none.
+        WorldError if it says nothing.
+        """
+        namespace, _, container = AGENTS
+        with self.exec(namespace, agent.pod, ["getent", "ahostsv4", name], container, repeatable=True) as stream:
+            found = any(line.strip() for line in stream.lines(time.monotonic() + seconds))
+            status, failure = stream.status(), stream.failure()
+        if status not in (0, NOT_FOUND):
+            raise WorldError(f"getent in the agent {agent.pod} failed: {failure or f'status {status}'}")
+        return found and status == 0
 
     def hubble_flows(
         self,

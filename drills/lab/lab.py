@@ -48,9 +48,9 @@ class Lab:
         self._daemons = daemons
         self._store = Store()
         self._monitoring = Monitoring(self._store, of_lab(settings.time_lapse), self._daemons)
-        self._agents = Agents(self._store, settings, daemons)
-        self._controllers = Controllers(self._store)
         self._dns = Dns(self._store)
+        self._agents = Agents(self._store, settings, daemons, self._dns.outside)
+        self._controllers = Controllers(self._store)
         self._kubelets = Kubelets(
             self._store,
             datapath=self._agents,

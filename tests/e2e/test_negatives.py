@@ -48,8 +48,8 @@ spec:
     expect: {denied: {connect: timeout}}
 """
 
-# A server that is reached and says no has been reached.
-REFUSED_LOGINS = """\
+# A server that is reached and says no has been reached; a name that nobody has cannot be kept from anybody.
+MORE = """\
   - name: wrong-password
     inject: {postgres: &attack
         {from: backend, host: database.database, user: appuser, database: appdb, rate: 20/m, duration: 1m,
@@ -62,6 +62,10 @@ REFUSED_LOGINS = """\
     inject: {postgres: {<<: *attack, user: crowd}}
     control: {postgres: *control}
     expect: {denied: {connect: timeout}}
+  - name: no-such-name  # the proxy refuses it like any other
+    inject: {dns: {from: backend, name: drills.invalid, rate: 20/m, duration: 1m}}
+    control: {dns: {from: backend, name: api.github.com, rate: 10/m}}
+    expect: {denied: {dns: refused}}
 """
 WRONG = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "wrong", "namespace": "database"},
          "stringData": {"password": "of-somebody-else"}}  # fmt: skip
@@ -132,7 +136,7 @@ def test_a_widened_fqdn_list_and_a_database_open_to_frontend(lab: Lab, tmp_path:
     apply(lab, outside)
     apply(lab, database)
     try:
-        ended, found = tried(lab, tmp_path, REFUSED_LOGINS)
+        ended, found = tried(lab, tmp_path, MORE)
     finally:
         for each in before:
             put_back(lab, each)
@@ -145,7 +149,11 @@ def test_a_widened_fqdn_list_and_a_database_open_to_frontend(lab: Lab, tmp_path:
         "database-login": "breached",
         "wrong-password": "breached",
         "too-many-connections": "breached",
+        "no-such-name": "inconclusive",
     }
+    nobodys = found["no-such-name"]["enforcement"]
+    assert nobodys["outcomes"] == {"dns-refused": 20}
+    assert "drills.invalid has no address on k8s-w1 and k8s-w2, either" in nobodys["reason"]
     for name in ("wrong-password", "too-many-connections"):
         enforcement = found[name]["enforcement"]
         assert (enforcement["leaked"], enforcement["outcomes"]) == (20, {"server-error": 20}), "it was reached"

@@ -44,6 +44,8 @@ from drills.lab.api.resources import (
 from drills.lab.api.store import Store, timestamp, utc_now
 from drills.lab.api.types import Event, Obj, deleting, labels_of, name_of, namespace_of, uid_of
 from drills.lab.daemons import Daemons
+from drills.lab.dns import StoreCatalog
+from drills.lab.names import OutsideNames, resolve
 from drills.lab.runtime.builtin import Builtin, ExecIO
 from drills.lab.settings import LabSettings
 
@@ -57,8 +59,12 @@ _AGENT_LABELS = {"k8s-app": "cilium"}
 class Agents:
     """All agents of the lab. It is the kubelets' `Datapath`."""
 
-    def __init__(self, store: Store, settings: LabSettings, daemons: Daemons | None = None) -> None:
+    def __init__(
+        self, store: Store, settings: LabSettings, daemons: Daemons | None = None, outside: OutsideNames | None = None
+    ) -> None:
+        """``outside``: what the world's names are, as the lab's DNS gives them out."""
         self._store = store
+        self._outside = outside or OutsideNames()
         self._daemons = daemons or Daemons()
         numbers = PolicyNumbers()
         self._encryption = Encryption(store, self._daemons)
@@ -132,7 +138,12 @@ class Agents:
             return await hubble(self.nodes[node].observer.ring, argv, io)
 
         own = {"hubble": observe, "cilium-dbg": debug.run, "cilium": debug.run, "cilium-envoy": envoy.command}
-        return MappingProxyType({**shell.commands(self._encryption.state_of), **own})
+        return MappingProxyType({**shell.commands(self._encryption.state_of, self._addresses), **own})
+
+    def _addresses(self, name: str) -> Sequence[str]:
+        """Of a name outside of the cluster, as the nodes' own resolver has it."""
+        known = name.rstrip(".").split(".")[-2:] != ["cluster", "local"]
+        return resolve(name, StoreCatalog(self._store), self._outside).addresses if known else ()
 
     @property
     def notes(self) -> list[str]:

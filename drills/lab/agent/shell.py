@@ -1,6 +1,7 @@
-"""Programs that an agent's container has and that drills use: files of its state directory, and ``ip`` on its node.
+"""Programs that an agent's container has and that drills use: files of its state directory, ``ip`` on its node, and
+``getent``, which asks the node's resolver for names outside of the cluster.
 
-In the real image they are coreutils and iproute2; what the lab has of them is what its agents need.
+In the real image they are coreutils, iproute2 and libc-bin; what the lab has of them is what its agents need.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from drills.lab.runtime.builtin import Builtin, ExecIO
 
 STATE = PurePosixPath("/var/run/cilium/state")
+NOT_FOUND = 2  # getent's status for a name that its database does not have
 _OBJECTS = ("link", "l", "addr", "address", "a", "route", "r", "ro", "neigh", "n", "rule")
 _FLAGS = ("-j", "-json", "-d", "-details", "-s", "-stats", "-o", "-br", "-brief", "-4", "-p")
 
@@ -21,8 +23,15 @@ class ShellError(Exception):
     """What a program says on standard error, without its own name."""
 
 
-def commands(state_of: Callable[[str], Path]) -> Mapping[str, Builtin]:
-    """By name. ``state_of`` is a node's directory behind `STATE`."""
+def nothing_outside(_: str) -> Sequence[str]:
+    """Of a resolver that has no names."""
+    return ()
+
+
+def commands(
+    state_of: Callable[[str], Path], addresses: Callable[[str], Sequence[str]] = nothing_outside
+) -> Mapping[str, Builtin]:
+    """By name. ``state_of`` is a node's directory behind `STATE`, ``addresses`` what nodes resolve a name to."""
 
     def file_command(run: Callable[[_Files, Sequence[str]], str]) -> Builtin:
         async def builtin(node: str, argv: Sequence[str], io: ExecIO) -> int:
@@ -36,8 +45,17 @@ def commands(state_of: Callable[[str], Path]) -> Mapping[str, Builtin]:
 
         return builtin
 
+    async def getent(node: str, argv: Sequence[str], io: ExecIO) -> int:
+        del node
+        if len(argv) != 3 or argv[1] != "ahostsv4":
+            await io.write_err(b"getent: the lab has only: getent ahostsv4 NAME\n")
+            return 1
+        found = addresses(argv[2])
+        await io.write_out("".join(f"{address:<15} STREAM {argv[2]}\n" for address in found).encode())
+        return 0 if found else NOT_FOUND
+
     found = {name: file_command(run) for name, run in _PROGRAMS.items()}
-    return {**found, "ip": ip}
+    return {**found, "ip": ip, "getent": getent}
 
 
 async def ip(node: str, argv: Sequence[str], io: ExecIO) -> int:
