@@ -23,7 +23,14 @@ class ShellError(Exception):
     """What a program says on standard error, without its own name."""
 
 
-def commands(state_of: Callable[[str], Path], addresses: Callable[[str], Sequence[str]]) -> Mapping[str, Builtin]:
+def nothing_outside(_: str) -> Sequence[str]:
+    """Of a resolver that has no names."""
+    return ()
+
+
+def commands(
+    state_of: Callable[[str], Path], addresses: Callable[[str], Sequence[str]] = nothing_outside
+) -> Mapping[str, Builtin]:
     """By name. ``state_of`` is a node's directory behind `STATE`, ``addresses`` what nodes resolve a name to."""
 
     def file_command(run: Callable[[_Files, Sequence[str]], str]) -> Builtin:

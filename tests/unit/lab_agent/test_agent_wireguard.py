@@ -131,7 +131,8 @@ def test_without_a_tun_device_the_nodes_are_published_and_the_lab_says_so(tmp_pa
 
 def run(state: Path, *argv: str) -> tuple[int, str, str]:
     async def live() -> tuple[int, str, str]:
-        process = BuiltinProcess(commands(lambda _: state)[argv[0]], "k8s-w1", argv)
+        names = {"example.com.": ["198.19.0.1"]}
+        process = BuiltinProcess(commands(lambda _: state, lambda name: names.get(name, ()))[argv[0]], "k8s-w1", argv)
         out = b"".join([chunk async for chunk in process.stdout]).decode()
         err = b"".join([chunk async for chunk in process.stderr]).decode()
         return await process.wait(), out, err
@@ -153,6 +154,13 @@ def test_files_of_the_agents_state(tmp_path: Path) -> None:
     assert run(state, "rm", f"{inside}/aside")[0] == 1
     assert run(state, "rm", "-f", f"{inside}/aside")[0] == 0
     assert sorted(each.name for each in state.iterdir()) == ["again"]
+
+
+def test_names_outside_are_looked_up_as_on_the_node(tmp_path: Path) -> None:
+    """Status 2 is getent's for a name that is not there, which is no failure of the command."""
+    assert run(tmp_path, "getent", "ahostsv4", "example.com.") == (0, "198.19.0.1      STREAM example.com.\n", "")
+    assert run(tmp_path, "getent", "ahostsv4", "drills.invalid.") == (2, "", "")
+    assert run(tmp_path, "getent", "passwd")[0] == 1
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/var/run/cilium/state/../../x", "/var/run/cilium/state/..", "x"])
