@@ -13,8 +13,8 @@ import yaml
 
 from bench.figures import DRILLS, Figure, UnmeasuredError, interleaved, timed, with_bytecode
 
-RULES, MANY_RULES = 1_000, 10_000
-POLICIES, MANY_POLICIES = 100, 1_000
+FEW_RULES, RULES, MANY_RULES = 100, 1_000, 10_000
+FEW_POLICIES, POLICIES, MANY_POLICIES = 10, 100, 1_000
 RUNS = 3
 EXPECTED = 20  # alerts that the playbook beside the rules expects
 MEGABYTE = 1_000_000
@@ -91,8 +91,10 @@ def check() -> Iterator[Figure]:
         )
         empty = _peak([DRILLS, "--version"], environment)
         yield Figure(f"{title}: memory", _peak(command, environment), empty, "drills --version", "MB", limit=300)
+        yield _growth(folder, "rules", (FEW_RULES, RULES), environment)
         yield _growth(folder, "rules", (RULES, MANY_RULES), environment)
         for shape in POLICIES_OF:
+            yield _growth(folder, f"policies ({shape})", (FEW_POLICIES, POLICIES), environment)
             yield _growth(folder, f"policies ({shape})", (POLICIES, MANY_POLICIES), environment)
 
 

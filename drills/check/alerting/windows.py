@@ -5,13 +5,13 @@ Recording rules are looked through: an alert over ``job:denied:increase5m`` look
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from alerts.bounds import Timing
 from alerts.catalog import Catalogue
-from alerts.promql import Selector, reach_of
+from alerts.promql import reach_of
 from drills.check.alerting.counting import RATES, compared
 from drills.check.alerting.groups import RuleAt
 from drills.check.alerting.occurrences import Occurrence
@@ -81,48 +81,62 @@ RULES = (FOR, SCRAPES, GAPS)
 
 @dataclass(frozen=True)
 class Windows:
-    """What judges rules: their intervals, and the recording rules that they may read."""
+    """What judges rules: their intervals, and what the recording rules come to that they may read."""
 
     timing: Timing
     scrape_ms: int  # the shortest that is plausible
     catalogue: Catalogue
-    records: dict[str, list[RuleAt]] = field(default_factory=dict)
-    read: dict[int, list[Occurrence]] = field(default_factory=dict)  # of each rule, by identity
+    read: dict[int, list[Occurrence]]  # the selectors of each rule, by identity
+    reaches: dict[str, int] = field(default_factory=dict)  # of recorded metrics: how far back they look
+    counted: dict[str, bool] = field(default_factory=dict)  # whether they are how many events there were of late
 
     def evaluation_ms(self, rule: RuleAt) -> int:
         """How often a rule is evaluated."""
         return rule.interval_ms or self.timing.evaluation_ms
 
-    def reach_ms(self, rule: RuleAt, seen: frozenset[str] = frozenset()) -> int:
+    def reach_ms(self, rule: RuleAt) -> int:
         """How far back a rule looks, through the recording rules that it reads."""
+        if rule.tree is None:
+            return 0
+        return reach_of(rule.tree, lambda selector: self.reaches.get(selector.metric or "", 0))
 
-        def below(selector: Selector) -> int:
-            name = selector.metric or ""
-            made = self.records.get(name, ()) if name not in seen else ()
-            return max((self.reach_ms(each, seen | {name}) for each in made), default=0)
-
-        return 0 if rule.tree is None else reach_of(rule.tree, below)
-
-    def counts(self, each: Occurrence, seen: frozenset[str] = frozenset()) -> bool:
+    def counts(self, each: Occurrence) -> bool:
         """Whether a selector's value is how many events there were of late: directly, or in a recording rule."""
-        name = each.metric
-        if name in self.records:
-            below = [one for rule in self.records[name] for one in self.read.get(id(rule), ())]
-            return name not in seen and any(self.counts(one, seen | {name}) for one in below)
-        series = self.catalogue.find(name)
+        if each.metric in self.counted:
+            return self.counted[each.metric]
+        series = self.catalogue.find(each.metric)
         return series is not None and series.type == "counter" and bool(series.metric.counts) and each.function in RATES
 
 
 def windows_of(
-    world: World, rules: Sequence[RuleAt], found: Sequence[Sequence[Occurrence]], catalogue: Catalogue
+    world: World, rules: Sequence[RuleAt], found: Sequence[list[Occurrence]], catalogue: Catalogue
 ) -> Windows:
     """For these rules, with the selectors of each."""
-    made = Windows(timing_of(world), _scrape_ms(world), catalogue)
-    for rule, mine in zip(rules, found, strict=True):
-        made.read[id(rule)] = list(mine)
+    read = {id(rule): mine for rule, mine in zip(rules, found, strict=True)}
+    made = Windows(timing_of(world), _scrape_ms(world), catalogue, read)
+    records: dict[str, list[RuleAt]] = {}
+    for rule in rules:
         if not (rule.alerting or rule.guard) and isinstance(rule.data.get("record"), str):
-            made.records.setdefault(rule.name, []).append(rule)
+            records.setdefault(rule.name, []).append(rule)
+    for name in _below_first(records, read):
+        made.reaches[name] = max(made.reach_ms(rule) for rule in records[name])
+        made.counted[name] = any(made.counts(each) for rule in records[name] for each in read[id(rule)])
     return made
+
+
+def _below_first(records: Mapping[str, Sequence[RuleAt]], read: Mapping[int, Sequence[Occurrence]]) -> Iterator[str]:
+    """The recorded metrics, each after those that it is made of; one that is made of itself is followed once."""
+    opened: set[str] = set()
+    waiting = [(name, False) for name in records]
+    while waiting:
+        name, below_done = waiting.pop()
+        if below_done:
+            yield name
+        elif name not in opened:
+            opened.add(name)
+            waiting.append((name, True))
+            below = (each.metric for rule in records[name] for each in read[id(rule)])
+            waiting += [(one, False) for one in below if one in records]
 
 
 def check(rules: Sequence[RuleAt], windows: Windows) -> Iterator[Finding]:
@@ -169,7 +183,7 @@ def _by_events(each: Occurrence) -> bool:
 
 
 def _gaps(rule: RuleAt, mine: Sequence[Occurrence], windows: Windows) -> Iterator[Finding]:
-    counted = [each for each in mine if each.metric not in windows.records and windows.counts(each)]
+    counted = [each for each in mine if each.metric not in windows.counted and windows.counts(each)]
     if rule.interval_ms is None or not counted or rule.tree is None:
         return
     window = reach_of(rule.tree)

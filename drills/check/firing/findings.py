@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from alerts.promql import PromqlError
+from alerts.promql import PromqlError, reach_ms
 from alerts.rule import AlertRule
 from drills.check.finding import Finding, Level
 from drills.check.firing import rules as documented
 from drills.check.firing.judge import Seen, Verdict, judge
 from drills.check.firing.story import stories
 from drills.check.firing.trial import Trial, trials_of, why_not
-from drills.check.given import GivenRule, Rules
+from drills.check.given import GivenRule, Rules, metrics_of
 from drills.check.predict.cluster import Cluster
 from drills.check.world import LoadedPlaybook, World
 from drills.engine.feasible import Watched, too_early, too_short
@@ -91,21 +91,21 @@ def _before(trial: Trial) -> list[Finding]:
 
 def _rule(given: GivenRule, trial: Trial) -> AlertRule:
     """The rule, with what the recording rules behind it make of its reach and delay."""
-    if not trial.records:
-        return given.rule
-    from alerts.prometheus import LoadedRecord  # noqa: PLC0415 - brings requests, and is rarely needed
-    from alerts.recorded import looks_back  # noqa: PLC0415
-
-    default = trial.timing.evaluation_ms
-    records = [
-        LoadedRecord(each.name, each.expression, (), "ok", "", "", each.interval_ms or default)
-        for each in trial.records
-    ]
+    reach: dict[str, int] = {}
+    delay: dict[str, int] = {}
     try:
-        back = looks_back(given.rule.expr, records)
+        for each in trial.records:  # in the order in which they are made of one another
+            later = max((delay.get(name, 0) for name in metrics_of(each.expression)), default=0)
+            delay[each.name] = max(delay.get(each.name, 0), later + (each.interval_ms or trial.timing.evaluation_ms))
+            reach[each.name] = max(reach.get(each.name, 0), _reach(each.expression, reach))
+        later = max((delay.get(name, 0) for name in metrics_of(given.rule.expr)), default=0)
+        return replace(given.rule, reach_ms=_reach(given.rule.expr, reach), delay_ms=later)
     except PromqlError:
         return given.rule
-    return replace(given.rule, reach_ms=back.reach_ms, delay_ms=back.delay_ms)
+
+
+def _reach(expression: str, below: Mapping[str, int]) -> int:
+    return reach_ms(expression, lambda selector: below.get(selector.metric or "", 0))
 
 
 def _of(verdict: Verdict) -> Iterator[Finding]:

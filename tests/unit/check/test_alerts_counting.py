@@ -265,6 +265,13 @@ def test_a_recording_rule_that_reads_itself_ends(tmp_path: Path) -> None:
     assert names(found(tmp_path, text)) == [FOR]
 
 
+def test_many_recording_rules_upon_one_another_take_no_time(tmp_path: Path) -> None:
+    lines = [f"  - {{record: 'r:0', expr: 'sum(increase({L7}[5m]))'}}", "  - {record: 'r:1', expr: 'r:0'}"]
+    lines += [f"  - {{record: 'r:{each}', expr: 'r:{each - 1} + r:{each - 2}'}}" for each in range(2, 2000)]
+    lines.append("  - {alert: A, expr: 'r:1999 > 10', for: 10m}")
+    assert names(found(tmp_path, "groups:\n- name: g\n  rules:\n" + "\n".join(lines) + "\n")) == [FOR]
+
+
 def test_a_group_that_looks_more_seldom_than_its_windows_are_long(tmp_path: Path) -> None:
     text = f"""\
 groups:
