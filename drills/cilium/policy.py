@@ -19,15 +19,15 @@ from drills.cilium.model import NetworkPolicy, Obj, Rule, Status
 from drills.cilium.structural import SchemaError
 from drills.errors import InputError
 
-__all__ = ["CCNP", "CNP", "KINDS", "NetworkPolicy", "Rule", "SchemaError", "UnreadablePolicyError", "name_errors",
-           "openapi", "parse", "prune", "schema_errors", "unknown_fields"]  # fmt: skip
+__all__ = ["CCNP", "CNP", "KINDS", "METADATA", "NetworkPolicy", "Rule", "SchemaError", "UnreadablePolicyError",
+           "name_errors", "openapi", "parse", "prune", "schema_errors", "unknown_fields"]  # fmt: skip
 
 CNP: Final = "CiliumNetworkPolicy"
 CCNP: Final = "CiliumClusterwideNetworkPolicy"
 KINDS: Final = (CNP, CCNP)
 
 # Field names of metav1.ObjectMeta (apimachinery 1.33): the API knows them for every kind.
-_METADATA: Final = frozenset({
+METADATA: Final = frozenset({
     "name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
     "deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers",
     "managedFields",
@@ -71,7 +71,7 @@ def unknown_fields(kind: str, obj: Obj) -> list[str]:
     metadata = obj.get("metadata")
     names = metadata if isinstance(metadata, dict) else {}
     rest = {key: value for key, value in obj.items() if key != "metadata"}
-    unknown = [f"metadata.{name}" for name in names if name not in _METADATA]
+    unknown = [f"metadata.{name}" for name in names if name not in METADATA]
     return sorted(unknown + structural.unknown_fields(_schema(_known(kind)), rest))
 
 
@@ -80,7 +80,7 @@ def prune(kind: str, obj: Obj) -> Obj:
     metadata = obj.get("metadata")
     stored: Obj = structural.pruned(_schema(_known(kind)), {key: obj[key] for key in obj if key != "metadata"})
     if isinstance(metadata, dict):
-        stored["metadata"] = {key: copy.deepcopy(value) for key, value in metadata.items() if key in _METADATA}
+        stored["metadata"] = {key: copy.deepcopy(value) for key, value in metadata.items() if key in METADATA}
     elif metadata is not None:
         stored["metadata"] = metadata
     order = {"apiVersion": 0, "kind": 1, "metadata": 2, "spec": 3, "specs": 4, "status": 5}

@@ -13,6 +13,7 @@ from drills.check.policies.case import Element
 from drills.check.policies.examples import egress
 from drills.check.policies.given import Given, k8s
 from drills.check.policies.index import BySelector
+from drills.check.policies.kubernetes import may_look_up
 from drills.cilium.decide import DirectionPolicy, is_endpoint
 from drills.cilium.entries import EGRESS, Entry, PolicyRef
 from drills.cilium.l7 import DnsRule, dns_allows
@@ -124,6 +125,7 @@ class _Resolvers:
             if rule.direction == EGRESS
         )
         self._rules = BySelector((each for each in rules if each.allow or each.deny), lambda each: each.subject)
+        self._kubernetes = given.lookups
         self._known: dict[frozenset[tuple[str, str]], _Lookups] = {}
 
     def of(self, labels: Labels) -> _Lookups:
@@ -134,7 +136,8 @@ class _Resolvers:
             allow = tuple(entry for rule in rules for entry in rule.allow)
             deny = tuple(entry for rule in rules for entry in rule.deny)
             policy = DirectionPolicy(EGRESS, enforced=True, deny=deny, allow=allow, default_deny_by=(_SELF,))
-            self._known[key] = _Lookups(_dns_rules(policy), _deaf(policy))
+            deaf = _deaf(policy) and not may_look_up(self._kubernetes, labels)
+            self._known[key] = _Lookups(_dns_rules(policy), deaf)
         return self._known[key]
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from drills.check.finding import Finding, Level, Rule
-from drills.check.policies import left
+from drills.check.policies import left, words
 from drills.check.policies.case import L7_UNTIL_1_19, REQUIRES, Case, Problem
 from drills.check.policies.examples import http, ingress
 from drills.check.policies.given import Given
@@ -155,6 +155,9 @@ def _means_deny(case: Case, path: KeyPath) -> bool:
 
 def _fix(kind: str, path: KeyPath) -> str:
     key = str(path[-1])
+    if path[0] == "metadata":
+        hint = did_you_mean(key, sorted(api.METADATA), "fields of metadata")
+        return f"{words.capital(hint)}{'' if hint.endswith('?') else '.'}"
     if "Deny" in "".join(map(str, path)) and key == "rules":
         return "Deny rules know peers and ports only. To close some paths, allow the others by rules.http in ingress."
     above = [index for index in range(len(path) - 1, 0, -1) if key in _fields(kind, _bare(path[: index - 1]))]
@@ -167,7 +170,7 @@ def _fix(kind: str, path: KeyPath) -> str:
     if key in _ACTIONS:
         return "What is to be denied stands in ingressDeny or egressDeny: peers and ports."
     hint = did_you_mean(key, sorted(_fields(kind, _bare(path[:-1]))), "fields")
-    return f"{hint[0].upper()}{hint[1:]}{'' if hint.endswith('?') else '.'}"
+    return f"{words.capital(hint)}{'' if hint.endswith('?') else '.'}"
 
 
 def _bare(path: KeyPath) -> tuple[str, ...]:

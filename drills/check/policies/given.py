@@ -10,6 +10,8 @@ from typing import Any
 
 from drills.check.policies.case import Case, Element, Release, build, compiled, elements
 from drills.check.policies.index import ByLabels
+from drills.check.policies.kubernetes import AllowsLookups
+from drills.check.policies.kubernetes import lookups as allow_lookups
 from drills.check.world import (
     DEFAULT_NAMESPACE,
     NAME_LABEL,
@@ -37,6 +39,7 @@ class Workload:
     pod_labels: Mapping[str, str]
     ports: frozenset[int]
     named: NamedPorts
+    on_node: bool  # on its node's network: policies for pods are not about it
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Given:
     services: dict[str, list[Service]]  # by namespace
     targets: Services
     namespaces: Mapping[str, Mapping[str, str]]  # the given Namespaces and their labels
+    lookups: Sequence[AllowsLookups] = ()  # Kubernetes NetworkPolicies that allow DNS
     rules: Sequence[CompiledRule] = field(init=False)  # of every policy that Cilium imports
     elements: Sequence[Element] = field(init=False)  # the same, as they are written
     namespace_labels: frozenset[tuple[str, str]] = field(init=False)  # that some given Namespace has
@@ -82,12 +86,16 @@ class Given:
             label for name in self.namespaces for label in namespace_labels(name, self.namespaces).items()
         )
         self.pod_labels = frozenset(label for each in self.workloads for label in each.pod_labels.items())
-        self._pods = ByLabels(self.workloads, lambda each: each.labels)
+        self._pods = ByLabels((each for each in self.workloads if not each.on_node), lambda each: each.labels)
         self._namespaces = frozenset(each.namespace for each in self.workloads)
 
     def selected(self, selector: Selector) -> Iterator[Workload]:
-        """The given workloads whose pods a selector selects."""
+        """The given workloads whose pods a selector selects; what is on its node's network has no labels to Cilium."""
         return (each for each in self._pods.candidates(selector) if selector.matches(each.labels))
+
+    def on_node(self, selector: Selector) -> Iterator[Workload]:
+        """Those that it would select if their pods were not on their node's network."""
+        return (each for each in self.workloads if each.on_node and selector.matches(each.labels))
 
     def has_workloads(self, namespace: str | None) -> bool:
         """Whether workloads of a namespace (None: of any) were given."""
@@ -108,7 +116,8 @@ def given(world: World) -> Given:
     release = world.options.release
     cases = [build(each, release) for each in world.policies]
     workloads = [_workload(each, namespaces) for each in world.workloads]
-    return Given(release, cases, workloads, services, targets, namespaces)
+    lookups = tuple(allow_lookups(world.of_kind("NetworkPolicy")))
+    return Given(release, cases, workloads, services, targets, namespaces, lookups)
 
 
 def namespace_labels(name: str, namespaces: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
@@ -126,7 +135,8 @@ def _workload(manifest: Manifest, namespaces: Mapping[str, Mapping[str, str]]) -
     ports = [port for container in mappings(spec.get("containers")) for port in mappings(container.get("ports"))]
     numbers = frozenset(port["containerPort"] for port in ports if isinstance(port.get("containerPort"), int))
     named = named_ports(spec)
-    return Workload(manifest, namespace, labels, pod_labels, numbers, MappingProxyType(named))
+    on_node = spec.get("hostNetwork") is True
+    return Workload(manifest, namespace, labels, pod_labels, numbers, MappingProxyType(named), on_node)
 
 
 def _service(manifest: Manifest) -> Service:

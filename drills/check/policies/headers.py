@@ -69,7 +69,7 @@ def is_expression(value: str) -> bool:
     if _ADDRESS.search(value):
         return False
     return bool(
-        (_ESCAPES.search(value) and not _WINDOWS.search(value))
+        (len(value) > len(r"\d") and _ESCAPES.search(value) and not _WINDOWS.search(value))
         or _GROUP.search(value)
         or any(_ascends(each[1]) for each in _CLASS.finditer(value))
         or _alternates(value)

@@ -19,7 +19,7 @@ from drills.cilium.sanitize import EMPTY, import_errors
 from drills.source import KeyPath
 
 _SANITIZE: Final = "Cilium 1.20 pkg/policy/api/rule_validation.go"
-_LOOK: Final = "`kubectl get cnp` shows VALID False; `.status.conditions` has the message."
+_LOOK: Final = "`kubectl get {}` shows VALID False; `.status.conditions` has the message."
 
 INGRESS_EMPTY = Rule(
     name="cilium/ingress-empty-list",
@@ -74,7 +74,7 @@ REFUSED = Rule(
     title="Cilium does not import the policy",
     problem="The API stores the policy, and Cilium refuses it: HTTP rules on a port that is not TCP, DNS rules on "
     "ingress, an exception outside of its block, an unknown ICMP type, and the like.",
-    effect=f"VALID=False: nothing of the policy is in force, and traffic stays as it was. {_LOOK}",
+    effect="VALID=False: nothing of the policy is in force, and traffic stays as it was. " + _LOOK.format("cnp"),
     fix="The message is Cilium's own and names what it does not take.",
     wrong=ingress("""\
         - fromEndpoints: [{matchLabels: {app: web}}]
@@ -116,7 +116,8 @@ def check(given: Given) -> Iterator[Finding]:
 def _refused(case: Case, message: str) -> Finding:
     path = locate(case, message)
     place = case.manifest.place(*path)
-    effect = f'VALID=False, "{message}": the policy is not imported, and traffic stays as it was. {_LOOK}'
+    look = _LOOK.format("ccnp" if case.kind == schema.CCNP else "cnp")
+    effect = f'VALID=False, "{message}": the policy is not imported, and traffic stays as it was. {look}'
     if message.startswith("combining "):
         return MIXED.at(place, message, effect=effect)
     if message.startswith("error parsing regexp"):
@@ -189,6 +190,9 @@ def locate(case: Case, message: str) -> KeyPath:
                 return tuple(outer)
             continue
         needed = [key for key in node if _needs(message, data, inner, key)] if isinstance(node, dict) else []
+        if not needed and isinstance(node, dict):  # several parts bring it by themselves: the first one
+            alone = _first_alone(message, data, inner)
+            needed, data = ([alone[0]], alone[1]) if alone else ([], data)
         if len(needed) != 1:
             return tuple(outer)
         outer.append(needed[0])
@@ -201,6 +205,16 @@ def _needs(message: str, data: Any, path: KeyPath, key: str) -> bool:
     node = _at(data, path)
     rest = {**node, key: _NEUTRAL[key]} if key in _NEUTRAL else {k: v for k, v in node.items() if k != key}
     return message not in _messages(_with(data, path, rest))
+
+
+def _first_alone(message: str, data: Any, path: KeyPath) -> tuple[str, Any] | None:
+    """The first section that brings the message with all others taken away, and what is left of the policy then."""
+    node = _at(data, path)
+    for key in (each for each in SECTIONS if each in node):
+        alone = _with(data, path, {each: node[each] for each in node if each == key or each not in SECTIONS})
+        if message in _messages(alone):
+            return key, alone
+    return None
 
 
 def _messages(data: Any) -> list[str]:

@@ -185,11 +185,12 @@ def _wide(element: Element) -> bool:
 
 
 def _covered(element: Element, wide: list[Entry]) -> bool:
-    """Whether the wide entries allow all that the element allows."""
-    return bool(element.entries) and all(
-        any(broad.matches(remote, *samples.port(entry.port), {}) for broad in wide)
-        for entry in element.entries
-        for remote in samples.remotes(entry.peer)
+    """Whether the wide entries allow all that the element allows; an entry that means nobody known is not covered."""
+    pairs = [(entry, list(samples.remotes(entry.peer))) for entry in element.entries]
+    return bool(pairs) and all(
+        bool(remotes)
+        and all(any(broad.matches(each, *samples.port(entry.port), {}) for broad in wide) for each in remotes)
+        for entry, remotes in pairs
     )
 
 

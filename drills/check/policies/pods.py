@@ -32,7 +32,8 @@ NOBODY = Rule(
     name="cilium/selects-nothing",
     level=Level.WARNING,
     title="A policy that selects no pod",
-    problem="Workloads of the policy's namespace were given, and the endpointSelector selects none of their pods.",
+    problem="Workloads of the policy's namespace were given, and the endpointSelector selects none of their pods, or "
+    "only such as are on their node's network (`hostNetwork`).",
     effect="The policy is in force for nobody: the pods that it was to protect are as open as before.",
     fix="Use a label of the pod template (`spec.template.metadata.labels`, not the workload's own labels).",
     wrong=documents(
@@ -114,11 +115,16 @@ def _selects(case: Case, given: Given) -> Iterator[Finding]:
             or (only and not any(given.has_workloads(each) for each in only))
         ):
             continue
+        place = case.manifest.key_place(*at, "endpointSelector")
         where = f"namespace {namespace}" if namespace else "any namespace"
         effect = f"The policy is in force for nobody: no given workload of {where} makes {words.pods(selector)}."
-        place = case.manifest.key_place(*at, "endpointSelector")
-        text = f"no given workload has {words.pods(selector)}"
-        yield NOBODY.at(place, text, effect=effect, span=len("endpointSelector"))
+        text, fix = f"no given workload has {words.pods(selector)}", None
+        on_node = next(given.on_node(selector), None)
+        if on_node is not None:
+            text = f"{on_node.manifest} is on its node's network, where policies for pods do not apply"
+            effect = "The policy is in force for nobody: to Cilium such a pod is its node (entity host or remote-node)."
+            fix = "Leave hostNetwork out of the pod, or write a host policy (nodeSelector, with the host firewall on)."
+        yield NOBODY.at(place, text, effect=effect, fix=fix, span=len("endpointSelector"))
 
 
 def _clusterwide(given: Given) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import Final
 from drills.check.finding import Finding
 from drills.check.predict import rules as documented
 from drills.check.predict.blame import allowed_by
-from drills.check.predict.cluster import Cluster
+from drills.check.predict.cluster import Cluster, Service, Workload
 from drills.check.predict.outcome import Met, Prediction, predict
 from drills.check.world import LoadedPlaybook, World
 from drills.engine.feasible import target_outside_guards
@@ -171,12 +171,41 @@ def _missing(
     if service is None:
         here = sorted(name for namespace, name in cluster.services if namespace == named[0])
         text = f"there is no Service {named[1]} in {named[0]}; there are {', '.join(here) or 'none'}"
-    elif service.external or service.behind(port) is not None:
+    elif service.external:
         return
+    elif service.behind(port) is not None:
+        yield from _on_node(loaded, path, target, cluster.pods_of(service))
+        nobody = _nobody_behind(service, cluster)
+        if nobody is None:
+            return
+        text = nobody
     else:
         ports = ", ".join(str(each) for each in service.ports) or "none"
         text = f"Service {named[0]}/{named[1]} has no TCP port {port}; it has {ports}"
     yield documented.TARGET_MISSING.at(place, text, span=len(_target(target)))
+
+
+def _nobody_behind(service: Service, cluster: Cluster) -> str | None:
+    """That no pod is behind a Service, where the workloads of its namespace are given."""
+    if not service.selector or all(each.namespace != service.namespace for each in cluster.workloads):
+        return None
+    found = cluster.pods_of(service)
+    if not found:
+        wanted = ", ".join(f"{key}={value}" for key, value in service.selector.items())
+        return f"Service {service.namespace}/{service.name} selects {wanted}, and no given workload has such pods"
+    if all(each.replicas == 0 for each in found):
+        return f"no pod is behind Service {service.namespace}/{service.name}: {found[0].title} has 0 replicas"
+    return None
+
+
+def _on_node(
+    loaded: LoadedPlaybook, path: KeyPath, target: ProbeInjection | FloodInjection, pods: Sequence[Workload]
+) -> Iterator[Finding]:
+    """Pods on their node's network behind a target: no policy for pods is about them."""
+    for each in (pod for pod in pods if pod.host_network):
+        place = loaded.document.place_of((*path, _target_key(target)))
+        text = f"the pods of {each.title} are on their node's network, where policies for pods do not apply"
+        yield documented.TARGET_ON_NODE.at(place, text, span=len(_target(target)))
 
 
 def _host_and_port(target: ProbeInjection | FloodInjection) -> tuple[str, int]:

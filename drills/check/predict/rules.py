@@ -112,13 +112,25 @@ TARGET_MISSING: Final = Rule(
     name="playbook/target-missing",
     level=Level.WARNING,
     title="A drill goes to a Service or a port that is not among the manifests",
-    problem="The manifests of the target's namespace are given, and there is no such Service among them, or it does "
-    "not have the port.",
+    problem="The manifests of the target's namespace are given, and there is no such Service among them, it does not "
+    "have the port, or no given workload has the pods that it selects.",
     effect="The name does not resolve, or nothing answers: the control is broken and nothing is judged.",
     fix="Use a Service and a port that exist, or give the manifest that brings them.",
     wrong=_CLUSTER + _policy() + _playbook(attack="http://api.shop:8080/admin"),
     right=_GOOD,
     source="Kubernetes: a Service has the ports that it lists",
+)
+TARGET_ON_NODE: Final = Rule(
+    name="playbook/target-on-node-network",
+    level=Level.WARNING,
+    title="A drill goes to pods on their node's network",
+    problem="The pods behind the target have `hostNetwork: true`. To Cilium they are their node: no policy that "
+    "selects pods is about them, whatever its endpointSelector says.",
+    effect="No policy for pods denies what comes in: only the source's egress, or a host policy, can.",
+    fix="Aim at a pod with a network of its own, or leave hostNetwork out of the workload.",
+    wrong=_CLUSTER.replace("{containers: [{name: api,", "{hostNetwork: true, containers: [{name: api,") + _playbook(),
+    right=_GOOD,
+    source="Cilium documentation, Host Firewall; Cilium 1.20 pkg/identity (host and remote-node)",
 )
 SOURCE_UNLIKE: Final = Rule(
     name="playbook/source-unlike-workload",
@@ -144,4 +156,12 @@ OUTSIDE_GUARDS: Final = Rule(
     right=_playbook(guards="  guards: {namespaces: [shop, bank]}\n", attack="http://api.bank/admin"),
     source="drills run",
 )
-RULES: Final = (BREACHED, CONTROL_FAILS, DENIED_OTHERWISE, TARGET_MISSING, SOURCE_UNLIKE, OUTSIDE_GUARDS)
+RULES: Final = (
+    BREACHED,
+    CONTROL_FAILS,
+    DENIED_OTHERWISE,
+    TARGET_MISSING,
+    TARGET_ON_NODE,
+    SOURCE_UNLIKE,
+    OUTSIDE_GUARDS,
+)

@@ -142,3 +142,73 @@ def test_the_effect_of_a_lost_field_knows_the_rest_of_the_policy(section: str, s
     assert len(effects) == 1
     assert says in effects[0]
     assert not_said not in effects[0].partition("without the field")[2]
+
+
+def test_a_misspelt_field_of_metadata_has_a_near_one() -> None:
+    (found,) = check(ingress("- fromEntities: [all]\n").replace("{name: api,", "{label: {a: b}, name: api,"))
+    assert found.fix == 'Did you mean "labels"?'
+
+
+@pytest.mark.parametrize(
+    ("narrow", "says"),
+    [("toServices: [{k8sService: {serviceName: nope, namespace: backend}}]", False),
+     ("toGroups: [{aws: {region: x}}]", False), ("toEndpoints: [{matchLabels: {app: db}}]", True)],
+)  # fmt: skip
+def test_a_wide_entity_is_not_said_to_cover_what_nobody_knows(narrow: str, says: bool) -> None:
+    found = check(api(f"egress: [{{{narrow}}}, {{toEntities: [cluster]}}]"))
+    (entity,) = [each for each in found if each.rule == "cilium/entity-all"]
+    assert ("restricts nothing beside it" in entity.effect) == says
+
+
+def test_a_pod_on_its_node_s_network_is_nobody_s_subject() -> None:
+    on_node = deployment("api", "backend").replace("      containers:", "      hostNetwork: true\n      containers:")
+    (found,) = check(documents(api("ingress: [{}]\n"), on_node))
+    assert found.rule == "cilium/selects-nothing"
+    assert "Deployment backend/api is on its node's network" in found.message
+    other = deployment("api", "backend").replace("metadata: {name: api,", "metadata: {name: other,", 1)
+    assert check(documents(api("ingress: [{}]\n"), on_node, other)) == []
+
+
+@pytest.mark.parametrize(("kind", "word"), [("CiliumNetworkPolicy", "cnp"), ("CiliumClusterwideNetworkPolicy", "ccnp")])
+def test_where_to_look_is_told_by_kind(kind: str, word: str) -> None:
+    spec = "endpointSelector: {matchLabels: {app: api}}\ningress: [{fromEndpoints: [{}], fromEntities: [world]}]\n"
+    (found,) = check(policy(spec, kind=kind, namespace="backend" if word == "cnp" else None))
+    assert f"`kubectl get {word}` shows VALID False" in found.effect
+
+
+def test_a_setting_is_needed_where_it_is_first_needed() -> None:
+    nodes = "[{matchLabels: {a: b}}]"
+    text = api(f"ingress: [{{fromNodes: {nodes}}}]\negress: [{{toNodes: {nodes}}}]\n")
+    (found,) = check(text)
+    line = text.splitlines()[found.place.line - 1]
+    assert line.startswith("  ingress: ")
+    assert line[found.place.column - 1 :].startswith(nodes[1:])
+
+
+KUBERNETES = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: dns, namespace: NAMESPACE}
+spec: {podSelector: SELECTOR, policyTypes: [Egress], egress: [RULE]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("namespace", "selector", "rule", "allowed"),
+    [
+        ("backend", "{}", "{ports: [{port: 53, protocol: UDP}]}", True),
+        ("backend", "{matchLabels: {app: api}}", "{ports: [{port: 53}]}", True),
+        ("backend", "{matchExpressions: [{key: app, operator: In, values: [api]}]}", "{to: [{podSelector: {}}]}", True),
+        ("backend", "{}", "{ports: [{port: dns}]}", True),
+        ("backend", "{}", "{ports: [{port: 50, endPort: 60}]}", True),
+        ("backend", "{matchLabels: {app: web}}", "{ports: [{port: 53}]}", False),
+        ("frontend", "{}", "{ports: [{port: 53}]}", False),
+        ("backend", "{}", "{ports: [{port: 443}]}", False),
+        ("backend", "{}", "{ports: [{port: 53, protocol: SCTP}]}", False),
+        ("backend", "{matchLabels: 3}", "{ports: [{port: 53}]}", False),
+    ],
+)
+def test_a_kubernetes_policy_may_allow_lookups(namespace: str, selector: str, rule: str, allowed: bool) -> None:
+    other = KUBERNETES.replace("NAMESPACE", namespace).replace("SELECTOR", selector).replace("RULE", rule)
+    text = api("egress: [{toEndpoints: [{matchLabels: {app: db}}]}]\n")
+    assert rules(check(documents(text, other))) == ([] if allowed else ["egress-without-dns"])

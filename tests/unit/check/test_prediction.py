@@ -258,6 +258,39 @@ def test_kafka_rules_of_an_earlier_release_still_deny_others(tmp_path: Path) -> 
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"selector: {app: api}, ports": "selector: {app: apii}, ports"},
+         "Service shop/api selects app=apii, and no given workload has such pods"),
+        ({"metadata: {name: api, namespace: shop}\nspec:\n  selector": "metadata: {name: api, namespace: shop}\n"
+          "spec:\n  replicas: 0\n  selector"}, "no pod is behind Service shop/api: Deployment shop/api has 0 replicas"),
+    ],
+)  # fmt: skip
+def test_a_service_that_nobody_is_behind(tmp_path: Path, changes: dict[str, str], says: str) -> None:
+    text = SHOP
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    missing = [each.message for each in check_world.found(tmp_path, text) if each.rule == "playbook/target-missing"]
+    assert missing == [says, says]  # of the attack, and of the control
+
+
+def test_a_service_of_pods_that_others_make_is_not_judged(tmp_path: Path) -> None:
+    """No workload of the namespace is given: they may come from elsewhere."""
+    kept = [each for each in SHOP.split("---\n") if "kind: Service" in each or "kind: Playbook" in each]
+    assert len(kept) == 2
+    missing = [each for each in check_world.found(tmp_path, "---\n".join(kept)) if "target" in each.rule]
+    assert missing == []
+
+
+def test_a_target_on_its_node_s_network_is_told(tmp_path: Path) -> None:
+    text = SHOP.replace("{containers: [{name: api,", "{hostNetwork: true, containers: [{name: api,")
+    told = {each.rule: each.message for each in check_world.found(tmp_path, text)}
+    assert set(told) == {"cilium/selects-nothing", "playbook/target-on-node-network"}
+    assert "the pods of Deployment shop/api are on their node's network" in told["playbook/target-on-node-network"]
+
+
 def test_tls_and_other_protocols_through_an_http_proxy_are_not_judged(tmp_path: Path) -> None:
     text = (
         (PLAYBOOKS / "admin-path.yaml").read_text().replace("http://http-api.backend/", "https://http-api.backend:80/")

@@ -26,7 +26,7 @@ LITERALS = [
     "[::1]:8080", 'for="[2001:db8::17]"', "Mozilla/5.0 (X11; Linux x86_64)", "Mozilla/5.0 (KHTML, like Gecko)",
     '{"a":[1,2]}', 'W/"abc"', "Basic dXNlcjpwYXNz==", "gzip, deflate, br;q=1.0, *;q=0.5", "$Version=1", "10$", "C++",
     "abc|d3f", "00|abc.def", "a||b", "what?", "really?!", "1.2.3", "a+b", "{id}", "$2b$12$abcdefghijk", "id=1|2",
-    "Mon, 01 Jan 2024 00:00:00 GMT", "application/ld+json", "#fragment", "a^b", "~x",
+    "Mon, 01 Jan 2024 00:00:00 GMT", "application/ld+json", "#fragment", "a=^b", "~x", r"\d", "$100",
 ]  # fmt: skip
 
 
