@@ -151,7 +151,15 @@ def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, perio
         facts = replace(
             facts,
             gaps=lives.gaps(prometheus, one.rule, inputs.sources, found, period.snapshots, window),
-            flags=flags.of(prometheus, one.rule, one.behind, seen, (began, until), fired=times.firing is not None),
+            flags=flags.of(
+                prometheus,
+                one.rule,
+                one.behind,
+                seen,
+                (began, until),
+                labels=one.wanted.labels,
+                fired=times.firing is not None,
+            ),
         )
     if times.firing is None:
         return replace(facts, stop=_why_not(one, found, (began, until), prometheus, period))
