@@ -234,8 +234,12 @@ def _holds(value: float, operator: str, threshold: float) -> bool:
             return value != threshold
 
 
-def peaks(prometheus: Prometheus, rule: LoadedRule, since: float, until: float) -> tuple[Peak, ...]:
-    """How far each of the rule's comparisons got between two times. Raises PrometheusError, PromqlError."""
+def peaks(
+    prometheus: Prometheus, rule: LoadedRule, since: float, until: float, labels: Mapping[str, str] | None = None
+) -> tuple[Peak, ...]:
+    """How far each of the rule's comparisons got between two times; with ``labels`` only by series that do not
+    contradict them, since others bring other alerts. Raises PrometheusError, PromqlError.
+    """
     step = max(rule.interval_ms / 1000, (until - since) / 10_000)  # Prometheus answers 11000 points at most
     found = []
     for text, operator, threshold in comparisons(rule.query):
@@ -243,8 +247,13 @@ def peaks(prometheus: Prometheus, rule: LoadedRule, since: float, until: float) 
             series = prometheus.query_range(text, since, until, step)
         except PrometheusError:
             continue
-        found.append(_peak(text, operator, threshold, series))
+        found.append(_peak(text, operator, threshold, concerning(series, labels or {})))
     return tuple(found)
+
+
+def concerning(series: Sequence[Series], labels: Mapping[str, str]) -> list[Series]:
+    """The series that an alert with these labels may come from; those of other values bring other alerts."""
+    return [one for one in series if all(one.labels.get(key, value) == value for key, value in labels.items())]
 
 
 def as_written(found: Sequence[Peak], written: str | None) -> tuple[Peak, ...]:

@@ -116,7 +116,15 @@ def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, perio
     facts = replace(
         facts,
         gaps=lost.text,
-        flags=flags.of(prometheus, one.rule, one.behind, seen, (began, until), fired=times.firing is not None),
+        flags=flags.of(
+            prometheus,
+            one.rule,
+            one.behind,
+            seen,
+            (began, until),
+            labels=one.wanted.labels,
+            fired=times.firing is not None,
+        ),
     )
     if times.firing is None:
         return _stopped(facts, one, lost, _asked_why(one, found, (began, until), prometheus, period), period)

@@ -8,7 +8,7 @@ rose since it was made is its doing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -58,13 +58,15 @@ def of(
     seen: Seen,
     period: tuple[float, float],
     *,
+    labels: Mapping[str, str],
     fired: bool,
 ) -> tuple[Flag, ...]:
-    """The flags of an alert that was judged over a period. Raises PrometheusError."""
+    """The flags of an alert with these ``labels`` that was judged over a period. Raises PrometheusError."""
     since, until = period
+    earlier = since - 2 * rule.interval_ms / 1000
     try:
         found = crossings(
-            peaks(prometheus, rule, since, until), peaks(prometheus, rule, since - 2 * rule.interval_ms / 1000, since)
+            peaks(prometheus, rule, since, until, labels), peaks(prometheus, rule, earlier, since, labels)
         )
         shared = share(prometheus, rule, behind, seen, since) if fired and seen.fault is None else 1.0
     except PromqlError:

@@ -1,4 +1,4 @@
-"""WireGuard drills from end to end: a lost key, plaintext that really leaves, and a run killed over a lost device."""
+"""WireGuard drills from end to end: plaintext that really leaves, and a run that is killed over a lost device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Ended, Lab
+from conftest import Ended, Lab
 from lies_support import Running, events_of
 from meddler import KILL_PROBE
 from test_recovery import kill_at, reached, start
@@ -80,30 +80,6 @@ def encryption(lab: Lab) -> dict[str, Any]:
 def nothing_is_left(lab: Lab) -> None:
     assert lab.kubectl("get", "pods,configmaps,secrets,leases", "-n", "drills", "-o", "name") == ""
     assert "drill-" not in lab.kubectl("get", "pods,configmaps", "-A", "-o", "name")
-
-
-def test_shipped_drill_of_a_replaced_key_passes(lab: Lab, tmp_path: Path) -> None:
-    before = keys(lab)
-
-    ended = lab.drills(
-        "run", ROOT / "playbooks" / "zero-trust.yaml", "--only", "wireguard-key", "--lab", "--out", tmp_path
-    )
-
-    assert ended.status == 0, ended.out + ended.err
-    (drill,) = lab.drills.result(tmp_path)["drills"]
-    enforcement = drill["enforcement"]
-    assert enforcement["verdict"] == "held"
-    assert enforcement["denied"] == enforcement["attempts"] >= 50
-    assert enforcement["outcomes"].keys() == {"connect-timeout"}
-    (captured,) = enforcement["evidence"]
-    assert (captured["kind"], captured["plaintext"], set(captured["packets"])) == ("capture", "none", set(before))
-    assert drill["control"]["verdict"] == "up"
-    (alert,) = drill["alerts"]
-    assert (alert["name"], alert["verdict"], alert["resolution"]) == ("CiliumNodePathBroken", "detected", "resolved")
-    assert alert["flags"] == []
-    assert drill["recovery"]["verdict"] == "restored"
-    assert keys(lab) == before
-    nothing_is_left(lab)
 
 
 def test_plaintext_that_leaves_a_node_is_breached(lab: Lab, tmp_path: Path) -> None:

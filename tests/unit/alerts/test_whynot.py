@@ -11,11 +11,11 @@ from alerts.alertmanager import Deliveries, ManagedAlert, Silence
 from alerts.delivery import DeliveryFacts, Tries, decide_active, decide_delivery, tries_since, unsure_of_tries
 from alerts.inputs import culprit, nearest, no_match
 from alerts.life import Life
-from alerts.prometheus import LoadedRecord, LoadedRule
+from alerts.prometheus import LoadedRecord, LoadedRule, Series
 from alerts.promql import comparisons, selectors
 from alerts.receiver import Notification, NotifiedAlert
 from alerts.routing import Route
-from alerts.whynot import Birth, Facts, Peak, as_written, decide
+from alerts.whynot import Birth, Facts, Peak, as_written, concerning, decide
 
 RULE = LoadedRule(
     name="Denied",
@@ -273,3 +273,10 @@ def test_deduplicated_while_the_receiver_believes_that_it_fires() -> None:
     at, reason = undelivered(earlier=(told("firing"), told("resolved")))
     assert at == "unknown"
     assert "group_wait is 30 s and group_interval 300 s" in reason
+
+
+def test_series_of_another_alert_do_not_count() -> None:
+    ingress, egress, either = (Series(labels, ()) for labels in ({"direction": "IN"}, {"direction": "OUT"}, {"a": "b"}))
+    labels = {"direction": "IN", "severity": "warning"}
+    assert concerning([ingress, egress, either], labels) == [ingress, either]
+    assert concerning([ingress, egress], {}) == [ingress, egress]
