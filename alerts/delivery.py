@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from alerts.alertmanager import Alertmanager, Deliveries, ManagedAlert, Silence
+from alerts.alertmanager import Alertmanager, Deliveries, ManagedAlert
 from alerts.prometheus import Prometheus
 from alerts.receiver import Notification
 from alerts.routing import Route, routes_of
+from alerts.silences import Silence
 from alerts.stopped import Stopped
 
 
@@ -45,6 +46,31 @@ def decide_delivery(facts: DeliveryFacts) -> Stopped:
     stopped = _suppressed(facts, facts.managed) or _muted(facts, facts.managed) or _misrouted(facts, facts.managed)
     stopped = stopped or _failed(facts, facts.managed) or _deduplicated(facts, facts.managed)
     return stopped or _held_back(facts, facts.managed)
+
+
+def decide_silenced(
+    facts: DeliveryFacts, ours: frozenset[str], sightings: Sequence[tuple[float, ManagedAlert]]
+) -> Stopped | None:
+    """Where an alert that ``ours``, silences of whoever asks, suppress would have stopped without them; None where
+    nothing else was between it and its receiver once group_wait was over.
+
+    ``sightings``: the alert at every poll that saw it at Alertmanager, with the poll's time, in order.
+    """
+    waits = max((route.group_wait_ms for route in _wanted(facts)), default=0) / 1000
+    due = [one for at, one in sightings if at >= sightings[0][0] + waits]
+    if not due:
+        return Stopped(
+            "unknown",
+            f"Alertmanager had it for less than the group_wait of its route ({waits:g} s on Alertmanager's own clock): "
+            "nobody would have been told",
+        )
+    stops = [_stopped_beside(facts, ours, one) for one in due]
+    return None if None in stops else stops[-1]
+
+
+def _stopped_beside(facts: DeliveryFacts, ours: frozenset[str], managed: ManagedAlert) -> Stopped | None:
+    others = replace(managed, silenced_by=tuple(one for one in managed.silenced_by if one not in ours))
+    return _suppressed(facts, others) or _muted(facts, others) or _misrouted(facts, others)
 
 
 def gather_delivery(
@@ -134,12 +160,17 @@ def _misrouted(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped | None:
     taken = ", ".join(managed.receivers) or "no receiver"
     if facts.receiver is not None and facts.receiver not in managed.receivers:
         return Stopped("wrong-receiver", f"it was routed to {taken}, not to {facts.receiver}")
-    wanted = [route for route in facts.routes if facts.receiver in (None, route.receiver)]
+    wanted = _wanted(facts)
     if wanted and all(route.integrations == 0 for route in wanted):
         return Stopped(
             "wrong-receiver", f"it was routed to {taken}, which sends to nothing (a receiver without integrations)"
         )
     return None
+
+
+def _wanted(facts: DeliveryFacts) -> list[Route]:
+    """The routes to the receiver that the playbook names, or all that the alert takes."""
+    return [route for route in facts.routes if facts.receiver in (None, route.receiver)]
 
 
 def _failed(facts: DeliveryFacts, managed: ManagedAlert) -> Stopped | None:

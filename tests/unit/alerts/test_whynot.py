@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alerts.alertmanager import Deliveries, ManagedAlert, Silence
+from alerts.alertmanager import Deliveries, ManagedAlert
 from alerts.delivery import DeliveryFacts, decide_delivery, failed_since
 from alerts.inputs import culprit, nearest, no_match
 from alerts.life import Life
@@ -15,6 +15,7 @@ from alerts.prometheus import LoadedRecord, LoadedRule
 from alerts.promql import comparisons, selectors
 from alerts.receiver import Notification, NotifiedAlert
 from alerts.routing import Route
+from alerts.silences import Silence
 from alerts.whynot import Birth, Facts, Peak, as_written, decide
 
 RULE = LoadedRule(
