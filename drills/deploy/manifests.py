@@ -14,6 +14,7 @@ from drills.deploy.network import runner_policy
 from drills.deploy.roles import roles
 from drills.deploy.runner import config_map, cron_job, namespaces, service_account
 from drills.deploy.settings import Obj, Settings
+from drills.engine import preflight
 from drills.engine.rights import needed
 from drills.errors import InputError
 from drills.playbook import Playbook
@@ -32,11 +33,15 @@ class Written:
 
 
 def of_playbook(one: Written, settings: Settings) -> list[Obj]:
-    """Everything but the namespaces. InputError for a schedule, a time zone or a URL that there is not."""
-    name = one.playbook.name
+    """Everything but the namespaces. InputError for a schedule, a time zone or a URL that there is not, or silences
+    without an Alertmanager.
+    """
+    name, alertmanager = one.playbook.name, settings.alertmanager or None
+    for drill in one.playbook.drills:
+        preflight.check_silence(drill, alertmanager)
     return [
         service_account(name, settings),
-        *roles(name, needed(one.playbook, addresses=settings.watched), settings),
+        *roles(name, needed(one.playbook, addresses=settings.watched, alertmanager=alertmanager), settings),
         config_map(one.playbook, one.path, settings),
         runner_policy(name, settings),
         cron_job(one.playbook, one.schedule, settings),

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 
 from alerts import life, whynot
 from alerts.alertmanager import ManagedAlert
-from alerts.delivery import decide_delivery, gather_delivery
+from alerts.delivery import DeliveryFacts, decide_delivery, gather_delivery
 from alerts.life import Life
 from alerts.prometheus import ActiveAlert, LoadedRule, Prometheus
+from alerts.silences import OwnSilence
 from alerts.stopped import Stopped
-from drills.engine import flags, lives, preflight
+from drills.engine import flags, lives, preflight, silenced
 from drills.engine.detection import AlertFacts, Times, judge_alert, judge_quiet, merged
 from drills.engine.lives import Down
 from drills.engine.result import Alert, Collateral, Enforcement, Quiet
@@ -81,7 +82,7 @@ def _by_replica(one: Expected, seen: Seen, enforcement: Enforcement, sources: So
         active_before=one.wanted.name in seen.active_before,
         unjudged=_unjudged(seen, enforcement, period),
         stop=None,
-        expects_notice=sources.receiver is not None,
+        expects_notice=sources.receiver is not None and one.silence is None,
     )
     if seen.attack_began is None or not seen.attacked:
         return facts
@@ -155,16 +156,75 @@ def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, perio
         )
     if times.firing is None:
         return replace(facts, stop=_why_not(one, found, (began, until), prometheus, period))
+    return _with_delivery(facts, one, (began, times.firing), sources, period)
+
+
+def _with_delivery(
+    facts: AlertFacts, one: Expected, window: tuple[float, float], sources: Sources, period: Period
+) -> AlertFacts:
+    """The facts of an alert that fired, with the reason why it did not arrive if it did not."""
+    if one.silence is not None:
+        facts = _silenced(facts, one, one.silence, window, sources, period)
+    else:
+        facts = _notified(facts, one, window, sources, period)
+    stop = facts.stop
+    if stop is not None and stop.at == "not-at-alertmanager" and (reloaded := _reloaded(period.snapshots)):
+        return replace(facts, unjudged=f"{reloaded}; {stop.reason}")
+    return facts
+
+
+def _notified(
+    facts: AlertFacts, one: Expected, window: tuple[float, float], sources: Sources, period: Period
+) -> AlertFacts:
+    """Of an alert of which somebody is to be told."""
+    began, firing = window
     if sources.receiver is None and sources.alertmanager is not None:
         facts = replace(facts, handed_over=lives.handed_over(period.snapshots, one.wanted, began))
-    if (facts.expects_notice and times.notified is None) or facts.handed_over is False:
-        if (silent := _unasked(one, sources, times.firing, period)) is not None:
+    if (facts.expects_notice and facts.times.notified is None) or facts.handed_over is False:
+        if (silent := _unasked(one, sources, firing, period)) is not None:
             return replace(facts, unjudged=f"whether it was delivered cannot be said: {silent}")
-        stop = _undelivered(one, (began, times.firing), sources, period)
-        if stop.at == "not-at-alertmanager" and (reloaded := _reloaded(period.snapshots)):
-            return replace(facts, unjudged=f"{reloaded}; {stop.reason}")
-        return replace(facts, stop=stop)
+        return replace(facts, stop=_undelivered(one, window, sources, period))
     return facts
+
+
+def _silenced(
+    facts: AlertFacts,
+    one: Expected,
+    silence: OwnSilence,
+    window: tuple[float, float],
+    sources: Sources,
+    period: Period,
+) -> AlertFacts:
+    """Of an alert that the drill silenced."""
+    began, firing = window
+    lack = lives.unasked(period.snapshots, "alertmanager", firing)
+    found = None
+    try:
+        found = None if lack else _gathered(one, window, sources, period)
+    except WorldError as error:
+        lack = str(error)
+    if found is None:
+        return replace(facts, unjudged=f"whether it would have been delivered cannot be said: {lack}")
+    anybody = lives.notified_at(lives.told(period.snapshots), replace(one.wanted, receiver=None), began)
+    handed_over = sources.receiver is None and lives.handed_over(period.snapshots, one.wanted, began)
+    return silenced.judged(
+        facts,
+        silence,
+        found,
+        _sightings(one, began, period),
+        notified=anybody is not None,
+        reached=facts.times.notified is not None or handed_over,
+    )
+
+
+def _sightings(one: Expected, began: float, period: Period) -> list[tuple[float, ManagedAlert]]:
+    """The alert at every poll that saw it at Alertmanager, with the poll's time."""
+    return [
+        (snapshot.at, alert)
+        for snapshot in period.snapshots
+        for alert in snapshot.managed_alerts(one.wanted.name, one.wanted.labels)
+        if alert.starts_at >= began
+    ]
 
 
 def _unasked(one: Expected, sources: Sources, firing: float, period: Period) -> str | None:
@@ -227,32 +287,31 @@ def _why_not(
 def _undelivered(one: Expected, window: tuple[float, float], sources: Sources, period: Period) -> Stopped:
     if sources.alertmanager is None:
         return Stopped("unknown", "no Alertmanager was named, so it cannot be asked why nothing was notified")
-    began, firing = window
-    managed = [
-        alert
-        for snapshot in period.snapshots
-        for alert in snapshot.managed_alerts(one.wanted.name, one.wanted.labels)
-        if alert.starts_at >= began
-    ]
-    notifications = lives.told(period.snapshots)
-    before = [snapshot.deliveries for snapshot in period.snapshots if snapshot.at < began and snapshot.deliveries]
     try:
-        facts = gather_delivery(
-            sources.prometheus,
-            sources.alertmanager,
-            one.wanted.name,
-            one.wanted.labels,
-            at=firing,
-            receiver=one.wanted.receiver,
-            managed=_telling(managed),
-            others=_everyone(period.snapshots),
-            before=before[-1] if before else (),
-            earlier=tuple(notice for notice in notifications if notice.received_at < began),
-            later=tuple(notice for notice in notifications if notice.received_at >= began),
-        )
+        return decide_delivery(_gathered(one, window, sources, period))
     except DrillsError as error:
         return Stopped("not-at-alertmanager", str(error))
-    return decide_delivery(facts)
+
+
+def _gathered(one: Expected, window: tuple[float, float], sources: Sources, period: Period) -> DeliveryFacts:
+    """What the delivery of an alert that fired is judged by. Raises PrometheusError, AlertmanagerError."""
+    assert sources.alertmanager is not None
+    began, firing = window
+    notifications = lives.told(period.snapshots)
+    before = [snapshot.deliveries for snapshot in period.snapshots if snapshot.at < began and snapshot.deliveries]
+    return gather_delivery(
+        sources.prometheus,
+        sources.alertmanager,
+        one.wanted.name,
+        one.wanted.labels,
+        at=firing,
+        receiver=one.wanted.receiver,
+        managed=_telling([alert for _, alert in _sightings(one, began, period)]),
+        others=_everyone(period.snapshots),
+        before=before[-1] if before else (),
+        earlier=tuple(notice for notice in notifications if notice.received_at < began),
+        later=tuple(notice for notice in notifications if notice.received_at >= began),
+    )
 
 
 def _telling(managed: Sequence[ManagedAlert]) -> ManagedAlert | None:

@@ -52,13 +52,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What can be asked; ``prometheus`` None: nobody named one. ``addresses``: where alerts are read."""
+    """What can be asked; ``prometheus`` None: nobody named one. ``addresses``: where alerts are read; ``alertmanager``:
+    the one of them where silences are laid.
+    """
 
     name: str
     cluster: Cluster
     prometheus: Prometheus | None
     time_lapse: float
     addresses: tuple[str, ...] = ()
+    alertmanager: str | None = None
 
 
 class PlannedRight(Model):
@@ -118,6 +121,8 @@ def plan(job: Job, world: World | None) -> PlanResult:
     drills = [drill for drill in job.playbook.drills if drill.name in job.drills()]
     for drill in drills:
         preflight.check_namespaces(drill, job.playbook)
+        if world is not None and world.prometheus is not None:
+            preflight.check_silence(drill, world.alertmanager)
     found = _Findings()
     rules = _Rules(found, world)
     for drill in drills:
@@ -125,7 +130,7 @@ def plan(job: Job, world: World | None) -> PlanResult:
     if world is None:
         found.notes.append("no target was named: nobody was asked for rights, alerts, metrics and Services")
     nodes = None if world is None else _look_around(job.playbook, drills, world, found)
-    addresses = () if world is None else world.addresses
+    addresses, alertmanager = ((), None) if world is None else (world.addresses, world.alertmanager)
     order = schedule.plan(job.playbook, drills, rules.all(), 1.0 if world is None else world.time_lapse)
     return PlanResult(
         playbook=job.playbook.name,
@@ -135,8 +140,8 @@ def plan(job: Job, world: World | None) -> PlanResult:
         seconds_one_by_one=order.alone * order.time_lapse,
         chain=list(order.chain),
         schedule=timetable(job.playbook, drills, order),
-        objects=objects(job.playbook, drills, nodes),
-        rights=[_planned(right, world, found) for right in needed(job.playbook, drills, addresses)],
+        objects=objects(job.playbook, drills, nodes, rules.loaded),
+        rights=[_planned(right, world, found) for right in needed(job.playbook, drills, addresses, alertmanager)],
         lacks=found.lacks,
         notes=found.notes,
     )
@@ -237,7 +242,7 @@ class _Rules:
         self._found = found
         self._world = world
         self._prometheus = None if world is None else world.prometheus
-        self._loaded: list[LoadedRule] = []
+        self.loaded: list[LoadedRule] = []
         self._scrape_ms = 0
         if self._prometheus is not None:
             found.ask(partial(self._load, self._prometheus))
@@ -245,7 +250,7 @@ class _Rules:
             found.notes.append("no --prometheus was named: alerts, rules and metrics were not looked at")
 
     def _load(self, prometheus: Prometheus) -> None:
-        self._loaded = [rule for group in prometheus.rules() for rule in group.rules]
+        self.loaded = [rule for group in prometheus.rules() for rule in group.rules]
         self._scrape_ms = prometheus.config().scrape_interval_ms
 
     def all(self) -> list[Watched]:
@@ -271,7 +276,7 @@ class _Rules:
         preflight.check_times(drill, expected, one, 1.0 if self._world is None else self._world.time_lapse)
 
     def _watch(self, drill: Drill, name: str, labels: dict[str, str]) -> Watched | None:
-        rule = preflight.rule_for(name, labels, self._loaded)
+        rule = preflight.rule_for(name, labels, self.loaded)
         if rule is None:
             self._found.lack("alert", f"no rule {name} is loaded in Prometheus, which {drill.name} names")
             return None

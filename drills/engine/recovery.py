@@ -9,18 +9,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import TypeVar
 
+from drills.engine.lifting import lift
 from drills.engine.records import Outstanding, Records
-from drills.engine.result import RecoveryVerdict
-from drills.engine.undo import Delete, Record, RepairAgent, Restore, differences, fresh, revert
+from drills.engine.undo import Delete, ExpireSilence, Record, RepairAgent, Restore, differences, fresh, revert
+from drills.engine.undone import Undone
 from drills.errors import WorldError
 from drills.kube import Cluster, KubeError
 from drills.kube.pods import RUN
 from drills.kube.references import Reference, create, delete, read, replace, wait_gone
 from drills.kube.wireguard import WireGuard
+from drills.reach import Reach
 
 GONE_SECONDS = 30.0
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)  # wall seconds between tries of an undo that the API refuses
@@ -31,35 +32,19 @@ Wait = Callable[[float], object]
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Undone:
-    """What became of one change. ``finished``: nothing of it is left, and its record may go. ``theirs``: somebody else
-    has the last word on what is left, ``accepted``: and may keep it.
-    """
-
-    what: str
-    verdict: RecoveryVerdict
-    text: str
-    finished: bool
-    theirs: bool = False
-    accepted: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.verdict}: {self.what}: {self.text}"
-
-
 def recover(
     cluster: Cluster,
     say: Callable[[str], None],
     *,
     accept: bool = False,
     stop: threading.Event | None = None,
+    alertmanager: Reach | None = None,
     wait: Wait = time.sleep,
 ) -> list[Undone]:
     """Undo all that runs left on a cluster, the last change first; whoever calls holds the Lease.
 
     ``accept``: what somebody else changed meanwhile is to stay as it is, and is not asked about again. ``stop`` ends it
-    before the next change, where all is still recorded.
+    before the next change, where all is still recorded. ``alertmanager``: see `put_back`.
     WorldError if the records themselves cannot be read.
     """
     records = Records(cluster)
@@ -67,7 +52,7 @@ def recover(
     for one in records.outstanding():
         if stop is not None and stop.is_set():
             break
-        undone = _recover_one(cluster, records, one, accept, wait)
+        undone = _recover_one(cluster, records, one, accept, alertmanager, wait)
         say(str(undone))
         found.append(undone)
     return found
@@ -80,12 +65,14 @@ def exit_status(undone: Sequence[Undone]) -> int:
     return WorldError.exit_status if any(one.verdict == "not-verified" for one in undone) else 0
 
 
-def _recover_one(cluster: Cluster, records: Records, one: Outstanding, accept: bool, wait: Wait) -> Undone:
+def _recover_one(
+    cluster: Cluster, records: Records, one: Outstanding, accept: bool, alertmanager: Reach | None, wait: Wait
+) -> Undone:
     record = one.record
     if record is None:
         text = f"its record cannot be read by this version ({one.problem}); undo it with the version that wrote it"
         return Undone(one.what, "not-verified", text, finished=False)
-    undone = put_back(cluster, record, wait=wait)
+    undone = put_back(cluster, record, alertmanager=alertmanager, wait=wait)
     if accept and undone.theirs:
         undone = changed(undone, text=f"{undone.text}; accepted as it is", finished=True, accepted=True)
     if not undone.finished:
@@ -97,8 +84,11 @@ def _recover_one(cluster: Cluster, records: Records, one: Outstanding, accept: b
     return undone
 
 
-def put_back(cluster: Cluster, record: Record, *, wait: Wait = time.sleep) -> Undone:
-    """Undo one change, trying again where the API refuses; never raises for what the world lacks."""
+def put_back(cluster: Cluster, record: Record, *, alertmanager: Reach | None = None, wait: Wait = time.sleep) -> Undone:
+    """Undo one change, trying again where the API refuses; never raises for what the world lacks.
+
+    ``alertmanager``: where silences are ended, if not at the address that is recorded.
+    """
 
     def attempt() -> Undone:
         match record.undo:
@@ -108,6 +98,8 @@ def put_back(cluster: Cluster, record: Record, *, wait: Wait = time.sleep) -> Un
                 return _restore(cluster, record, record.undo)
             case RepairAgent():
                 return _repair(cluster, record, record.undo, wait)
+            case ExpireSilence():
+                return lift(cluster, record, record.undo, alertmanager, wait)
 
     try:
         return patiently(attempt, wait)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from alerts.prometheus import LoadedRecord, LoadedRule
+from alerts.silences import OwnSilence
 from drills.engine.attempts import Classified
 from drills.engine.evidence import Reading
 from drills.engine.feasible import Watched
 from drills.engine.lives import NOTHING, Wanted
-from drills.engine.recovery import Undone
 from drills.engine.result import FlowEvidence, ImageInput, PolicyInput, Recovery, SourceInput
+from drills.engine.undone import Undone
 from drills.engine.watch import Instance
 from drills.inject.flood import Numbers
 from drills.inject.plaintext import Plaintext
@@ -31,6 +33,8 @@ class Expected:
     behind: tuple[LoadedRecord, ...] = ()  # the recording rules that it stands on
     sources: frozenset[Instance] = NOTHING
     delivery: float | None = 0.0  # wall seconds that Alertmanager may hold the alert back; None: it did not say
+    pins: Mapping[str, str] = field(default_factory=dict)  # the labels by which a silence hides it and no other
+    silence: OwnSilence | None = None  # that the drill laid over it
 
 
 @dataclass(slots=True)

@@ -1,5 +1,7 @@
 """Every object that a run creates, changes or deletes, and what becomes of it, worked out before. Pure.
 
+All of them are the cluster's, but for silences, which are Alertmanager's.
+
 Names that a run gives end with the last characters of its own name, written ``RUN`` here.
 """
 
@@ -8,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
+from alerts.prometheus import LoadedRule
 from drills.engine.feasible import everything_tried
 from drills.engine.naming import capture_pod, drill_pod, flood_roles, key_of
+from drills.engine.pinning import matchers, pins
 from drills.engine.result import Model
 from drills.kube.cilium import AGENTS
 from drills.kube.lease import LEASE, NAMESPACE
@@ -37,14 +41,28 @@ class Touched(Model):
         return f"{self.kind} {self.namespace + '/' if self.namespace else ''}{self.name}"
 
 
-def objects(playbook: Playbook, drills: Sequence[Drill], nodes: Sequence[str] | None = None) -> list[Touched]:
-    """All of them, in the order in which a run comes to them. ``nodes`` None: nobody was asked for their names."""
+def objects(
+    playbook: Playbook,
+    drills: Sequence[Drill],
+    nodes: Sequence[str] | None = None,
+    rules: Sequence[LoadedRule] = (),
+) -> list[Touched]:
+    """All of them, in the order in which a run comes to them. ``nodes`` None: nobody was asked for their names.
+
+    ``rules``: as Prometheus has them, whose labels silences pin.
+    """
     records = "one for each change, deleted when the change is undone"
     return [
         _touched("create", "Lease", NAMESPACE, LEASE.name, None, "deleted at the end"),
         _touched("create", "Secret", NAMESPACE, f"drills-undo-{RUN}-NUMBER", None, records),
-        *(one for drill in drills for one in _of_drill(playbook, drill, nodes)),
+        *(one for drill in drills for one in (*_of_drill(playbook, drill, nodes), *_silences(drill, rules))),
     ]
+
+
+def _silences(drill: Drill, rules: Sequence[LoadedRule]) -> Iterator[Touched]:
+    undo = "ended once the alert no longer fires; it ends by itself, too"
+    for expected in drill.silenced:
+        yield _touched("create", "Silence", None, matchers(pins(expected, rules)), drill.name, undo)
 
 
 def _of_drill(playbook: Playbook, drill: Drill, nodes: Sequence[str] | None) -> Iterator[Touched]:

@@ -19,9 +19,10 @@ from undo_driver import KEY, MADE, NODE, RUN, SECRET, changed
 from drills.budget import ONCE, Budget
 from drills.engine.journal import Journal
 from drills.engine.records import Records
-from drills.engine.recovery import Undone, exit_status, put_back, recover
+from drills.engine.recovery import exit_status, put_back, recover
 from drills.engine.session import alone
 from drills.engine.undo import Delete, Record, Restore
+from drills.engine.undone import Undone
 from drills.errors import WorldError
 from drills.kube import Cluster
 from drills.kube.holder import Holder

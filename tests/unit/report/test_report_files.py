@@ -138,7 +138,7 @@ ADDED = {
     "drills.0.enforcement.evidence.0": {"partial"},
     "drills.0.enforcement.evidence.1": {"partial", "events", "backends"},
     "drills.0.control": {"reason", "outcomes"},
-    "drills.0.alerts.0": {"withinSeconds", "resolvesWithinSeconds"},
+    "drills.0.alerts.0": {"withinSeconds", "resolvesWithinSeconds", "silencedBy"},
     "drills.0.quiet.0": {"reason"},
     "drills.0.recovery": {"reason"},
     "provenance": {"journal", "images", "notJudged", "replicas", "processes"},
