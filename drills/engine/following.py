@@ -16,7 +16,7 @@ from drills.engine import preflight, rest
 from drills.engine.events import Stage
 from drills.engine.interrupt import Interrupt
 from drills.engine.lives import Wanted, delivery_allowance, series_sources, stage
-from drills.engine.pinning import pins
+from drills.engine.pinning import external, pins
 from drills.engine.preflight import Waits
 from drills.engine.seen import Expected
 from drills.engine.target import Target
@@ -51,6 +51,7 @@ class Following:
         self._moved = moved
         self._stages: dict[str, Stage] = {}
         self._have_fired: set[str] = set()
+        self._outside: dict[str, str] = {}  # labels that Prometheus adds to every alert
         self._notices = sources.receiver is not None and not drill.silenced  # whether a receiver says that it was told
 
     def know_rules(self) -> None:
@@ -59,6 +60,8 @@ class Following:
         for name in [*(spec.name for spec in self._drill.expect.alerts), *self._drill.expect.quiet]:
             preflight.check_scaled(self._drill, name, groups, written.refused, self._target.time_lapse)
         scrape_ms = self._sources.prometheus.config().scrape_interval_ms
+        if self._drill.silenced:
+            self._outside = external([each.prometheus.config().text for each in self._sources.each()])
         expected, quiet = [], []
         for spec in self._drill.expect.alerts:
             one = self._expect(spec, Wanted(spec.name, spec.labels, spec.receiver), groups, scrape_ms)
@@ -90,7 +93,7 @@ class Following:
             behind=behind,
             sources=series_sources(self._sources.prometheus, rule, behind),
             delivery=delivery_allowance(self._sources, wanted, rule),
-            pins=pins(spec, rules),
+            pins=pins(spec, rules, self._outside),
         )
 
     def waits(self) -> Waits:

@@ -25,6 +25,7 @@ from drills.engine.conflicts import Until
 from drills.engine.exposure import exposed
 from drills.engine.feasible import Watched, everything_tried
 from drills.engine.naming import key_of
+from drills.engine.pinning import external
 from drills.engine.records import Records
 from drills.engine.result import Model
 from drills.engine.rights import needed, service_tried, sources_of
@@ -140,7 +141,7 @@ def plan(job: Job, world: World | None) -> PlanResult:
         seconds_one_by_one=order.alone * order.time_lapse,
         chain=list(order.chain),
         schedule=timetable(job.playbook, drills, order),
-        objects=objects(job.playbook, drills, nodes, rules.loaded),
+        objects=objects(job.playbook, drills, nodes, rules.loaded, rules.outside),
         rights=[_planned(right, world, found) for right in needed(job.playbook, drills, addresses, alertmanager)],
         lacks=found.lacks,
         notes=found.notes,
@@ -243,6 +244,7 @@ class _Rules:
         self._world = world
         self._prometheus = None if world is None else world.prometheus
         self.loaded: list[LoadedRule] = []
+        self.outside: dict[str, str] = {}  # labels that Prometheus adds to every alert
         self._scrape_ms = 0
         if self._prometheus is not None:
             found.ask(partial(self._load, self._prometheus))
@@ -251,7 +253,8 @@ class _Rules:
 
     def _load(self, prometheus: Prometheus) -> None:
         self.loaded = [rule for group in prometheus.rules() for rule in group.rules]
-        self._scrape_ms = prometheus.config().scrape_interval_ms
+        config = prometheus.config()
+        self._scrape_ms, self.outside = config.scrape_interval_ms, external([config.text])
 
     def all(self) -> list[Watched]:
         """Those that drills name; as they are shipped where nobody was asked."""

@@ -7,7 +7,7 @@ Names that a run gives end with the last characters of its own name, written ``R
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 from alerts.prometheus import LoadedRule
@@ -46,23 +46,24 @@ def objects(
     drills: Sequence[Drill],
     nodes: Sequence[str] | None = None,
     rules: Sequence[LoadedRule] = (),
+    outside: Mapping[str, str] | None = None,
 ) -> list[Touched]:
     """All of them, in the order in which a run comes to them. ``nodes`` None: nobody was asked for their names.
 
-    ``rules``: as Prometheus has them, whose labels silences pin.
+    ``rules``: as Prometheus has them, whose labels silences pin, beside those that it adds (``outside``).
     """
     records = "one for each change, deleted when the change is undone"
     return [
         _touched("create", "Lease", NAMESPACE, LEASE.name, None, "deleted at the end"),
         _touched("create", "Secret", NAMESPACE, f"drills-undo-{RUN}-NUMBER", None, records),
-        *(one for drill in drills for one in (*_of_drill(playbook, drill, nodes), *_silences(drill, rules))),
+        *(one for drill in drills for one in (*_of_drill(playbook, drill, nodes), *_silences(drill, rules, outside))),
     ]
 
 
-def _silences(drill: Drill, rules: Sequence[LoadedRule]) -> Iterator[Touched]:
+def _silences(drill: Drill, rules: Sequence[LoadedRule], outside: Mapping[str, str] | None) -> Iterator[Touched]:
     undo = "ended once the alert no longer fires; it ends by itself, too"
     for expected in drill.silenced:
-        yield _touched("create", "Silence", None, matchers(pins(expected, rules)), drill.name, undo)
+        yield _touched("create", "Silence", None, matchers(pins(expected, rules, outside)), drill.name, undo)
 
 
 def _of_drill(playbook: Playbook, drill: Drill, nodes: Sequence[str] | None) -> Iterator[Touched]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alerts.alertmanager import Deliveries, ManagedAlert
-from alerts.delivery import DeliveryFacts, decide_delivery, failed_since
+from alerts.delivery import DeliveryFacts, decide_delivery, decide_silenced, failed_since
 from alerts.inputs import culprit, nearest, no_match
 from alerts.life import Life
 from alerts.prometheus import LoadedRecord, LoadedRule
@@ -244,3 +244,43 @@ def test_deduplicated_while_the_receiver_believes_that_it_fires() -> None:
     at, reason = undelivered(earlier=(told("firing"), told("resolved")))
     assert at == "unknown"
     assert "group_wait is 30 s and group_interval 300 s" in reason
+
+
+def by(*ids: str, **change: Any) -> ManagedAlert:
+    return managed(state="suppressed", silenced_by=ids, **change)
+
+
+def silenced(*sightings: tuple[float, ManagedAlert], **change: Any) -> str | None:
+    found = dataclasses.replace(DELIVERY, managed=sightings[-1][1], **change)
+    stop = decide_silenced(found, frozenset({"ours", "ours-too"}), sightings)
+    return None if stop is None else stop.at
+
+
+@pytest.mark.parametrize(
+    ("alert", "at"),
+    [
+        (by("ours"), None),
+        (by("ours", "ours-too"), None),
+        (by("ours", "anns"), "silenced"),
+        (by("anns"), "silenced"),
+        (by("ours", inhibited_by=("f1",)), "inhibited"),
+        (by("ours", muted_by=("weekend",)), "time-muted"),
+        (by("ours", receivers=("elsewhere",)), "wrong-receiver"),
+    ],
+)
+def test_only_our_own_silence_counts_as_delivered(alert: ManagedAlert, at: str | None) -> None:
+    route = dataclasses.replace(ROUTE, muted_by=alert.muted_by)
+    assert silenced((1.0, alert), (31.0, alert), routes=(route,)) == at
+
+
+def test_a_silenced_alert_on_a_route_that_tells_nobody() -> None:
+    for change, at in (({"muted_by": ("weekend",)}, "time-muted"), ({"integrations": 0}, "wrong-receiver")):
+        route = dataclasses.replace(ROUTE, **change)
+        assert silenced((1.0, by("ours")), (40.0, by("ours")), routes=(route,)) == at
+
+
+def test_what_a_silenced_alert_met_counts_once_group_wait_is_over() -> None:
+    assert silenced((1.0, by("ours")), (30.9, by("ours"))) == "unknown"  # gone before anybody would have been told
+    inhibited = by("ours", inhibited_by=("f1",))
+    assert silenced((1.0, by("ours")), (31.0, inhibited)) == "inhibited"
+    assert silenced((1.0, inhibited), (31.0, inhibited), (40.0, by("ours"))) is None

@@ -67,3 +67,11 @@ def test_a_flood_has_a_pod_for_the_master_and_for_each_worker(tmp_path: Path) ->
     found = of("flood", SHIPPED.read_text(), tmp_path)
     pods = [one.name for one in found if one.kind == "Pod"]
     assert pods == [f"drill-frontend{role}-RUN-14" for role in ("-master", "-worker1", "-worker2", "")]
+
+
+def test_the_silences_of_a_drill_are_listed(tmp_path: Path) -> None:
+    text = SHIPPED.read_text().replace("spec:\n", "spec:\n  notify: silence\n", 1)
+    (silence,) = [one for one in of("admin-path", text, tmp_path) if one.kind == "Silence"]
+    assert silence.title == 'Silence {alertname="CiliumHTTPRequestsDenied", severity="warning"}'
+    assert "ends by itself" in silence.undo
+    assert not [one for one in of("admin-path", SHIPPED.read_text(), tmp_path) if one.kind == "Silence"]
