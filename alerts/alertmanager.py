@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -115,7 +114,7 @@ class Alertmanager(HttpSource):
             return str(response.json()["silenceID"])
 
         def look() -> str | None:
-            return next((one.id for one in self._once() if one.stands and wanted.is_this(one)), None)
+            return next((one.id for one in self.silences() if one.stands and wanted.is_this(one)), None)
 
         return self.written(make, look, path)
 
@@ -130,14 +129,9 @@ class Alertmanager(HttpSource):
             return True
 
         def look() -> bool | None:  # 0.25 answers 500 for a silence that has ended
-            return None if any(one.stands for one in self._once() if one.id == silence_id) else True
+            return None if any(one.stands for one in self.silences() if one.id == silence_id) else True
 
         self.written(end, look, path)
-
-    def _once(self) -> tuple[Silence, ...]:
-        """Its silences, asked for once: whoever looks between two tries has no time for tries of its own."""
-        with closing(Alertmanager(self.reach, timeout=self.timeout)) as other:
-            return other.silences()
 
     def receivers(self) -> tuple[str, ...]:
         """The names of the configured receivers."""
