@@ -24,10 +24,11 @@ from alerts.silences import OwnSilence
 from drills.budget import Budget
 from drills.engine import run as engine
 from drills.engine.interrupt import Interrupt
-from drills.engine.recovery import recover
+from drills.engine.recovery import exit_status, put_back, recover
 from drills.engine.result import Drill, Result
 from drills.engine.session import alone
 from drills.engine.target import Addresses, Target
+from drills.engine.undo import ExpireSilence, Record
 from drills.engine.verdict import EXIT_STATUS
 from drills.errors import DrillsError
 from drills.kube import Cluster
@@ -36,6 +37,7 @@ from drills.kube.references import delete, read
 from drills.lab import client
 from drills.lab.client import LabRequest, LabStatus
 from drills.playbook import load
+from drills.reach import Reach
 
 pytestmark = pytest.mark.lab
 
@@ -386,6 +388,39 @@ def test_an_alertmanager_that_is_gone_from_the_attack_on_leaves_a_silence_that_r
     assert "ends by itself at" in drill.recovery.reason
     assert (len(left), len(standing)) == (1, 1)
     assert said == ['restored: silence {alertname="Denied"} at Alertmanager, of the drill closed: ended']
+
+
+NOWHERE = "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("laid_at", "asked_at", "seconds", "verdict", "words"),
+    [
+        (
+            NOWHERE,
+            None,
+            60,
+            "not-verified",
+            "(tried 4 times); it ends by itself at",
+        ),
+        (NOWHERE, None, -60, "self-healed", "it ended by itself at"),
+        (NOWHERE, "alertmanager", 60, "not-verified", "does not know it, and it was laid at http://127.0.0.1:1"),
+        (NOWHERE, "alertmanager", -60, "restored", "it is not there (any more)"),
+        ("alertmanager", None, 60, "restored", "it is not there (any more)"),
+    ],
+)
+def test_a_silence_that_cannot_be_asked_for_or_that_nobody_knows(
+    world: World, laid_at: str, asked_at: str | None, seconds: float, verdict: str, words: str
+) -> None:
+    address = world.alertmanager if laid_at == "alertmanager" else laid_at
+    how = ExpireSilence(
+        alertmanager=address, labels={"alertname": "X"}, comment="drills: run x", ends_at=time.time() + seconds
+    )
+    record = Record(run="x", order=0, what="a silence", at="now", undo=how)
+    way = None if asked_at is None else Reach.plainly(world.alertmanager)
+    undone = put_back(world.direct, record, alertmanager=way)
+    assert (undone.verdict, undone.finished, words in undone.text) == (verdict, verdict != "not-verified", True), undone
+    assert exit_status([undone]) == (3 if verdict == "not-verified" else 0)
 
 
 @pytest.mark.slow
