@@ -1,4 +1,5 @@
-"""Alertmanager, read: which alerts it has, what mutes them, where it sends them and whether that works (API v2).
+"""Alertmanager: which alerts it has, what mutes them, where it sends them and whether that works (API v2). All that is
+ever written there are silences.
 
 Times are seconds since the epoch. ``startsAt`` of an alert is when Prometheus fired it. A failing
 receiver shows nowhere in the API, only in Alertmanager's own metrics: ``notification_requests_failed_total``
@@ -11,10 +12,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 import requests
 
 from alerts.http import HttpSource
+from alerts.silences import OwnSilence, Silence, silence_of
 from alerts.timestamps import epoch
 from drills.errors import WorldError
 
@@ -49,35 +52,6 @@ class ManagedAlert:
     def name(self) -> str:
         """The ``alertname`` label."""
         return self.labels.get("alertname", "")
-
-
-@dataclass(frozen=True, slots=True)
-class Matcher:
-    """One matcher of a silence."""
-
-    name: str
-    value: str
-    is_regex: bool
-    is_equal: bool
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether a label set passes; a missing label is the empty string."""
-        value = labels.get(self.name, "")
-        hit = re.fullmatch(self.value, value) is not None if self.is_regex else value == self.value
-        return hit == self.is_equal
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """A silence, expired ones included."""
-
-    id: str
-    state: Literal["active", "pending", "expired"]
-    matchers: tuple[Matcher, ...]
-    starts_at: float
-    ends_at: float
-    created_by: str
-    comment: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +99,39 @@ class Alertmanager(HttpSource):
 
     def silences(self) -> tuple[Silence, ...]:
         """Every silence it remembers."""
-        return self._list("/api/v2/silences", _silence)
+        return self._list("/api/v2/silences", silence_of)
+
+    def create_silence(self, wanted: OwnSilence) -> str:
+        """Make a silence; its id. Where the answer was lost, the one that may be there is looked for."""
+        path = "/api/v2/silences"
+
+        def make() -> str:
+            response = self.session.post(
+                f"{self.url}{path}", json=wanted.body(), timeout=self.timeout, allow_redirects=False
+            )
+            if response.status_code != requests.codes.ok:
+                raise self.error(self.refused(response, path))
+            return str(response.json()["silenceID"])
+
+        def look() -> str | None:
+            return next((one.id for one in self.silences() if one.stands and wanted.is_this(one)), None)
+
+        return self.written(make, look, path)
+
+    def expire_silence(self, silence_id: str) -> None:
+        """End a silence now; one that has ended, or that it does not know, is left as it is."""
+        path = f"/api/v2/silence/{quote(silence_id, safe='')}"
+
+        def end() -> bool:
+            response = self.session.delete(f"{self.url}{path}", timeout=self.timeout, allow_redirects=False)
+            if response.status_code not in (requests.codes.ok, requests.codes.not_found):
+                raise self.error(self.refused(response, path))
+            return True
+
+        def look() -> bool | None:  # 0.25 answers 500 for a silence that has ended
+            return None if any(one.stands for one in self.silences() if one.id == silence_id) else True
+
+        self.written(end, look, path)
 
     def receivers(self) -> tuple[str, ...]:
         """The names of the configured receivers."""
@@ -211,19 +217,4 @@ def _alert(data: Mapping[str, Any]) -> ManagedAlert:
         inhibited_by=tuple(status.get("inhibitedBy") or ()),
         muted_by=tuple(status.get("mutedBy") or ()),
         receivers=tuple(receiver["name"] for receiver in data.get("receivers") or ()),
-    )
-
-
-def _silence(data: Mapping[str, Any]) -> Silence:
-    return Silence(
-        id=data["id"],
-        state=data["status"]["state"],
-        matchers=tuple(
-            Matcher(item["name"], item["value"], bool(item["isRegex"]), bool(item.get("isEqual", True)))
-            for item in data["matchers"]
-        ),
-        starts_at=epoch(data["startsAt"]) or 0.0,
-        ends_at=epoch(data["endsAt"]) or 0.0,
-        created_by=data.get("createdBy", ""),
-        comment=data.get("comment", ""),
     )

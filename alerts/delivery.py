@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from alerts.alertmanager import Alertmanager, Deliveries, ManagedAlert, Silence
+from alerts.alertmanager import Alertmanager, Deliveries, ManagedAlert
 from alerts.prometheus import Prometheus
 from alerts.receiver import Notification
 from alerts.routing import Route, routes_of
+from alerts.silences import Silence
 from alerts.stopped import Stopped
 
 
@@ -76,6 +77,31 @@ def unsure_of_tries(facts: DeliveryFacts) -> str | None:
         f"{tries.failed:g} of {tries.made:g} tries to notify failed since the attack began, and Alertmanager does not "
         "say which alerts they were for"
     )
+
+
+def decide_silenced(
+    facts: DeliveryFacts, ours: frozenset[str], sightings: Sequence[tuple[float, ManagedAlert]]
+) -> Stopped | None:
+    """Where an alert that ``ours``, silences of whoever asks, suppress would have stopped without them; None where
+    nothing else was between it and its receiver once group_wait was over.
+
+    ``sightings``: the alert at every poll that saw it at Alertmanager, with the poll's time, in order.
+    """
+    waits = max((route.group_wait_ms for route in _wanted(facts.routes, facts.receiver)), default=0) / 1000
+    due = [one for at, one in sightings if at >= sightings[0][0] + waits]
+    if not due:
+        return Stopped(
+            "unknown",
+            f"Alertmanager had it for less than the group_wait of its route ({waits:g} s on Alertmanager's own clock): "
+            "nobody would have been told",
+        )
+    stops = [_stopped_beside(facts, ours, one) for one in due]
+    return None if None in stops else stops[-1]
+
+
+def _stopped_beside(facts: DeliveryFacts, ours: frozenset[str], managed: ManagedAlert) -> Stopped | None:
+    others = replace(managed, silenced_by=tuple(one for one in managed.silenced_by if one not in ours))
+    return _suppressed(facts, others) or _muted(facts, others) or _misrouted(facts, others)
 
 
 def gather_delivery(
@@ -144,6 +170,7 @@ def _grown(before: Deliveries | None, after: Deliveries) -> Tries:
 
 
 def _wanted(routes: Sequence[Route], receiver: str | None) -> list[Route]:
+    """The routes to a receiver, or all of them (None)."""
     return [route for route in routes if receiver in (None, route.receiver)]
 
 

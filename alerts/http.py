@@ -1,4 +1,4 @@
-"""GET some JSON from Prometheus or Alertmanager, and turn every way in which that fails into one sentence.
+"""Ask Prometheus or Alertmanager, for JSON above all, and turn every way in which that fails into one sentence.
 
 A question is asked again within a budget, which the poller sets to one try: it asks again anyway, and a repeated
 answer has no honest time. Redirects are followed, because an ingress in front of Prometheus may ask for one.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -93,12 +94,30 @@ class HttpSource:
 
         return within(self.budget, step)
 
+    def written(self, write: Callable[[], T], look: Callable[[], T | None], path: str) -> T:
+        """What a write made. Where its answer was lost, or leaves open what was done, ``look`` says what is there
+        before it is made again.
+        """
+
+        def step() -> T:
+            try:
+                return write()
+            except requests.RequestException:
+                with suppress(self.error):
+                    if (found := look()) is not None:
+                        return found
+                raise
+            except (LookupError, TypeError):
+                raise self.error(self.another(path)) from None
+
+        return self.asked(step, path)
+
     def read(self, path: str, parse: Callable[[Any], T], params: Mapping[str, str | list[str]] | None = None) -> T:
         """What ``parse`` makes of the JSON; the class's error where that is not what this API answers."""
         try:
             return parse(self.get_json(path, params))
         except (LookupError, TypeError, ValueError, AttributeError):
-            raise self.error(f"{self.name}{path} does not answer as {self.what} does: is the address right?") from None
+            raise self.error(self.another(path)) from None
 
     def refused(self, response: requests.Response, path: str) -> str:
         """The sentence for an answer that is none."""
@@ -117,6 +136,10 @@ class HttpSource:
         if isinstance(error, requests.ConnectionError):
             return f"{self.what} at {self.name} cannot be reached: is the address right, and is it up?"
         return f"{self.what} at {self.name}: {error}"
+
+    def another(self, path: str) -> str:
+        """The sentence for an answer that this API would not give."""
+        return f"{self.name}{path} does not answer as {self.what} does: is the address right?"
 
     def close(self) -> None:
         """Close the connections that are kept open."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from drills.kube import Cluster
     from drills.lab.client import LabRequest
     from drills.playbook import Playbook
+    from drills.reach import Reach
     from drills.report.console import Console
 
 INTERNAL_ERROR = 3
@@ -193,6 +194,7 @@ def _run(jobs: Sequence[Job], target: Target, console: Console, out: Path | None
             interrupt.abort,
             recover_first=options["recover_first"],
             command=_recover_command(options["context"]),
+            alertmanager=target.way_to_alertmanager(),
         ),
     ):
         publisher = Publisher(choose.publications(options["publish"], target.cluster, interrupt.stop), console.say)
@@ -340,7 +342,9 @@ def _world(options: dict[str, Any]) -> Iterator[World | None]:
         with _target(options, _log, lambda: None) as target:
             at = target.addresses
             addresses = tuple(filter(None, (at.prometheus, *at.replicas, at.alertmanager)))
-            yield World(target.name, target.cluster, target.sources().prometheus, target.time_lapse, addresses)
+            yield World(
+                target.name, target.cluster, target.sources().prometheus, target.time_lapse, addresses, at.alertmanager
+            )
     elif options["context"] or _in_pod():
         cluster = Cluster.connect(context=options["context"], in_cluster=not options["context"])
         yield World(cluster.name, cluster, None, 1.0)
@@ -353,26 +357,39 @@ def _world(options: dict[str, Any]) -> Iterator[World | None]:
 @click.option(
     "--accept", is_flag=True, help="Leave what somebody else changed meanwhile as it is, and be done with it."
 )
-def recover(context: str | None, accept: bool) -> int:
+@click.option(
+    "--alertmanager",
+    metavar="URL",
+    help="Where to end a cluster's silences, as `drills run` takes it (default: where they were laid).",
+)
+@click.option(
+    "--alertmanager-http-config",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Credentials and certificates for that URL.",
+)
+def recover(context: str | None, accept: bool, alertmanager: str | None, alertmanager_http_config: Path | None) -> int:
     """Undo what an interrupted run left, in the lab that is up or in a cluster. It can be repeated.
 
     In a pod without a lab: in the pod's own cluster.
+
+    A silence is ended even if its alert still fires, which is said: its receiver is told then.
 
     Exit 0 if nothing is left, 1 if something could not be put back, 3 if that could not be found out.
     """
     from drills.engine import recovery
     from drills.engine.interrupt import Interrupt
     from drills.engine.session import holding
-    from drills.kube import Cluster
 
-    cluster = Cluster.connect(context=context) if context else _cluster_of_lab()
-    if cluster is None and _in_pod():
-        cluster = Cluster.connect(in_cluster=True)
-    if cluster is None:
+    if alertmanager_http_config and not alertmanager:
+        raise InputError("--alertmanager-http-config only means something with --alertmanager.")
+    found = _left_on(context, alertmanager, _http_config(alertmanager_http_config))
+    if found is None:
         click.echo("No lab is up, so nothing is left in one. For a cluster, give --context NAME.")
         return 0
+    cluster, way = found
     with Interrupt(_log) as interrupt, holding(cluster, _log, interrupt.abort):
-        undone = recovery.recover(cluster, click.echo, accept=accept, stop=interrupt.stop)
+        undone = recovery.recover(cluster, click.echo, accept=accept, stop=interrupt.stop, alertmanager=way)
     if interrupt.reason is not None:
         raise Aborted(f"Stopped: {interrupt.reason}. What is not said above is still recorded: `drills recover` again.")
     if not undone:
@@ -380,12 +397,24 @@ def recover(context: str | None, accept: bool) -> int:
     return recovery.exit_status(undone)
 
 
-def _cluster_of_lab() -> Cluster | None:
+def _left_on(context: str | None, alertmanager: str | None, http: HttpConfig) -> tuple[Cluster, Reach | None] | None:
+    """Where to recover, and the way to its Alertmanager if another than was recorded; None where there is nothing."""
+    from drills.engine.target import check_address, way_to
     from drills.kube import Cluster
     from drills.lab import client
 
-    found = client.status()
-    return None if found is None else Cluster.connect(kubeconfig=found.kubeconfig)
+    if alertmanager:
+        check_address("--alertmanager", alertmanager, credentials=not http.empty)
+    lab = None if context else client.status()
+    if lab is not None:
+        if alertmanager:
+            raise InputError("--alertmanager: the lab has its own; leave it out, or name a --context.")
+        cluster = Cluster.connect(kubeconfig=lab.kubeconfig)
+        return cluster, way_to(cluster, lab.alertmanager, http)
+    if not context and not _in_pod():
+        return None
+    cluster = Cluster.connect(context=context, in_cluster=not context)
+    return cluster, way_to(cluster, alertmanager, http) if alertmanager else None
 
 
 def _recover_command(context: str | None) -> str:

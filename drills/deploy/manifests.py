@@ -15,6 +15,7 @@ from drills.deploy.network import runner_policy
 from drills.deploy.roles import roles
 from drills.deploy.runner import config_map, cron_job, namespaces, service_account
 from drills.deploy.settings import Obj, Settings
+from drills.engine import preflight
 from drills.engine.rights import needed
 from drills.engine.run import check_alone
 from drills.errors import InputError
@@ -36,11 +37,16 @@ class Written:
 
 
 def of_playbook(one: Written, settings: Settings) -> list[Obj]:
-    """Everything but the namespaces, and an account that it shares. InputError for a schedule that there is not."""
-    name = one.playbook.name
+    """Everything but the namespaces, and an account that it shares. InputError for a schedule that there is not, or
+    silences without an Alertmanager.
+    """
+    name, alertmanager = one.playbook.name, settings.alertmanager or None
+    for drill in one.playbook.drills:
+        preflight.check_silence(drill, alertmanager)
+    rights = needed(one.playbook, addresses=settings.watched, alertmanager=alertmanager, publish=settings.published)
     return [
         *([] if settings.service_account else [service_account(settings, name)]),
-        *roles(name, needed(one.playbook, addresses=settings.watched, publish=settings.published), settings),
+        *roles(name, rights, settings),
         config_map(one.playbook, one.path, settings),
         runner_policy(name, settings),
         cron_job(one.playbook, one.schedule, settings),

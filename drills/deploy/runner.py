@@ -175,7 +175,8 @@ def _longest(one: Drill, limit: float) -> float:
     within = max((alert.within for alert in one.expect.alerts), default=0.0)
     resolved = max((alert.resolves_within or 0.0 for alert in one.expect.alerts), default=0.0)
     beside = fault.LONGEST_BESIDE if isinstance(one.injection, WireguardInjection) else 0.0
-    return actors.READY_SECONDS + BASELINE_SECONDS + limit + within + resolved + beside
+    rest = BASELINE_SECONDS if one.silenced else 0.0  # until its silences can be lifted
+    return actors.READY_SECONDS + BASELINE_SECONDS + limit + within + resolved + rest + beside
 
 
 def grace(playbook: Playbook, publish: Sequence[Where] = ()) -> int:

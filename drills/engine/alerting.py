@@ -14,8 +14,9 @@ from alerts.alertmanager import Alertmanager, ManagedAlert
 from alerts.delivery import DeliveryFacts, decide_active, decide_delivery, gather_delivery, unsure_of_tries
 from alerts.life import Life
 from alerts.prometheus import LoadedRule, Prometheus
+from alerts.silences import OwnSilence
 from alerts.stopped import Stopped
-from drills.engine import flags, lives, missed, preflight, resolving
+from drills.engine import flags, lives, missed, preflight, resolving, silenced
 from drills.engine.detection import AlertFacts, Times, judge_alert, merged
 from drills.engine.lives import Down
 from drills.engine.missed import Missed
@@ -64,7 +65,7 @@ def _by_replica(one: Expected, seen: Seen, enforcement: Enforcement, sources: So
         active_before=one.wanted.name in seen.active_before,
         unjudged=_unjudged(seen, enforcement, period),
         stop=None,
-        expects_notice=sources.receiver is not None,
+        expects_notice=sources.receiver is not None and one.silence is None,
     )
     if seen.attack_began is None or not seen.attacked:
         return facts
@@ -128,7 +129,8 @@ def _lived(facts: AlertFacts, one: Expected, seen: Seen, sources: Sources, perio
     )
     if times.firing is None:
         return _stopped(facts, one, lost, _asked_why(one, found, (began, until), prometheus, period), period)
-    return _told(_with_end(facts, one, one.rule, times.firing, period), one, (began, times.firing), sources, period)
+    facts = _with_end(facts, one, one.rule, times.firing, period)
+    return _with_delivery(facts, one, (began, times.firing), sources, period)
 
 
 def _stopped(facts: AlertFacts, one: Expected, lost: Missed | None, why: whynot.Facts, period: Period) -> AlertFacts:
@@ -138,10 +140,24 @@ def _stopped(facts: AlertFacts, one: Expected, lost: Missed | None, why: whynot.
     return replace(facts, stop=stop, stopped_by_gaps=lost is not None and missed.may_be_why(lost, stop, why))
 
 
-def _told(
+def _with_delivery(
     facts: AlertFacts, one: Expected, window: tuple[float, float], sources: Sources, period: Period
 ) -> AlertFacts:
     """The facts of an alert that fired, with where it stopped on its way to the receiver."""
+    if one.silence is not None:
+        facts = _silenced(facts, one, one.silence, window, sources, period)
+    else:
+        facts = _told(facts, one, window, sources, period)
+    stop = facts.stop
+    if stop is not None and stop.at == "not-at-alertmanager" and (reloaded := _reloaded(period.snapshots)):
+        return replace(facts, unjudged=f"{reloaded}; {stop.reason}")
+    return facts
+
+
+def _told(
+    facts: AlertFacts, one: Expected, window: tuple[float, float], sources: Sources, period: Period
+) -> AlertFacts:
+    """Of an alert of which somebody is to be told."""
     began, firing = window
     if sources.receiver is None and sources.alertmanager is not None:
         facts = replace(facts, handed_over=lives.handed_over(period.snapshots, one.wanted, began))
@@ -150,11 +166,49 @@ def _told(
     if (facts.expects_notice and facts.times.notified is None) or facts.handed_over is False:
         if (silent := _unasked(one, sources, firing, period)) is not None:
             return replace(facts, unjudged=f"{UNSURE}: {silent}")
-        stop = _undelivered(one, window, sources, period)
-        if stop.at == "not-at-alertmanager" and (reloaded := _reloaded(period.snapshots)):
-            return replace(facts, unjudged=f"{reloaded}; {stop.reason}")
-        return replace(facts, stop=stop)
+        return replace(facts, stop=_undelivered(one, window, sources, period))
     return facts
+
+
+def _silenced(
+    facts: AlertFacts,
+    one: Expected,
+    silence: OwnSilence,
+    window: tuple[float, float],
+    sources: Sources,
+    period: Period,
+) -> AlertFacts:
+    """Of an alert that the drill silenced."""
+    began, firing = window
+    assert sources.alertmanager is not None
+    lack = lives.unasked(period.snapshots, "alertmanager", firing)
+    found = None
+    try:
+        found = None if lack else _delivery(one, window, sources, sources.alertmanager, period)
+    except WorldError as error:
+        lack = str(error)
+    if found is None:
+        return replace(facts, unjudged=f"whether it would have been delivered cannot be said: {lack}")
+    anybody = lives.notified_at(lives.told(period.snapshots), replace(one.wanted, receiver=None), began)
+    handed_over = sources.receiver is None and lives.handed_over(period.snapshots, one.wanted, began)
+    return silenced.judged(
+        facts,
+        silence,
+        found,
+        _sightings(one, began, period),
+        notified=anybody is not None,
+        reached=facts.times.notified is not None or handed_over,
+    )
+
+
+def _sightings(one: Expected, began: float, period: Period) -> list[tuple[float, ManagedAlert]]:
+    """The alert at every poll that saw it at Alertmanager, with the poll's time."""
+    return [
+        (snapshot.at, alert)
+        for snapshot in period.snapshots
+        for alert in snapshot.managed_alerts(one.wanted.name, one.wanted.labels)
+        if alert.starts_at >= began
+    ]
 
 
 def _unasked(one: Expected, sources: Sources, firing: float, period: Period) -> str | None:
@@ -245,12 +299,6 @@ def _delivery(
 ) -> DeliveryFacts:
     """What is known of its way from Alertmanager on. Raises DrillsError."""
     began, firing = window
-    managed = [
-        alert
-        for snapshot in period.snapshots
-        for alert in snapshot.managed_alerts(one.wanted.name, one.wanted.labels)
-        if alert.starts_at >= began
-    ]
     notifications = lives.told(period.snapshots)
     before = [snapshot.deliveries for snapshot in period.snapshots if snapshot.at < began and snapshot.deliveries]
     return gather_delivery(
@@ -260,7 +308,7 @@ def _delivery(
         one.wanted.labels,
         at=firing,
         receiver=one.wanted.receiver,
-        managed=_telling(managed),
+        managed=_telling([alert for _, alert in _sightings(one, began, period)]),
         others=_everyone(period.snapshots),
         before=before[-1] if before else (),
         earlier=tuple(notice for notice in notifications if notice.received_at < began),

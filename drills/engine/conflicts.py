@@ -1,10 +1,11 @@
 """Which drills may not run at the same time, and why: each reason in words, for whoever reads the plan. Pure.
 
 Two drills are kept apart while one of them attacks where they share a target, where one cuts off paths that the other
-needs, or where both are proven by the same counter. They are kept apart until the first has ended where the second can
-move a series that a rule of the first reads, or where both name the same alert: its resolution, and the silence of an
-alert that must stay quiet, are judged until then. What the first has moved before the second begins is waited out by
-the second's own baseline.
+needs, or where both are proven by the same counter. They are kept apart until the first has ended where the second
+can move a series that a rule of the first reads, or where both name the same alert: its resolution, and the silence
+of an alert that must stay quiet, are judged until then. So no drill's own silence, which pins an alert's name, hides
+the alert of another one that runs beside it. What the first has moved before the second begins is waited out by the
+second's own baseline.
 """
 
 from __future__ import annotations

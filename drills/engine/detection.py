@@ -33,7 +33,8 @@ class AlertFacts:
     the attack began. ``expects_notice`` is False where no receiver can be asked; ``handed_over`` then says whether
     Alertmanager had it for the receiver, unmuted (None: nobody was asked). ``gaps`` says that scrapes or evaluations
     were missed (None: none), which makes an alert late that is not to blame; ``stopped_by_gaps``, that they may be why
-    it never fired.
+    it never fired. ``silenced_by``: silences of this run's own, but for which the receiver would have been told;
+    ``undelivered``: something else would have kept it from that; ``told``: that somebody was told in spite of them.
     """
 
     name: str
@@ -53,6 +54,9 @@ class AlertFacts:
     gaps: str | None = None
     stopped_by_gaps: bool = False
     flags: tuple[Flag, ...] = field(default_factory=tuple)
+    silenced_by: tuple[str, ...] = ()
+    undelivered: bool = False
+    told: str | None = None
 
 
 def merged(found: Sequence[AlertFacts]) -> AlertFacts:
@@ -83,7 +87,7 @@ def judge_alert(facts: AlertFacts) -> Alert:
     return Alert(
         name=facts.name,
         verdict=verdict,
-        flags=list(facts.flags),
+        flags=[*facts.flags, *(["paged"] if facts.told else [])],
         pending_at=_instant(facts.times.pending),
         firing_at=_instant(facts.times.firing),
         at_alertmanager_at=_instant(facts.times.at_alertmanager),
@@ -95,6 +99,7 @@ def judge_alert(facts: AlertFacts) -> Alert:
         resolves_within_seconds=facts.resolves_within,
         resolution=_resolution(facts, verdict),
         stopped_at=None if stop is None else stop.at,
+        silenced_by=list(facts.silenced_by) if verdict in ("detected", "late") else [],
         reason=_reason(facts, verdict, stop),
     )
 
@@ -109,9 +114,15 @@ def _verdict(facts: AlertFacts) -> tuple[AlertVerdict, Stopped | None]:
     detection = _detection(facts)
     if detection is None:
         return "missed", facts.stop or Stopped("unknown", "the alert never fired, and no single cause was found")
-    if (facts.expects_notice and facts.times.notified is None) or facts.handed_over is False:
+    if _is_undelivered(facts):
         return "undelivered", facts.stop or Stopped("unknown", "the alert fired, and no notification was seen")
     return ("late" if detection > facts.within else "detected"), None
+
+
+def _is_undelivered(facts: AlertFacts) -> bool:
+    if facts.silenced_by:
+        return False
+    return facts.undelivered or (facts.expects_notice and facts.times.notified is None) or facts.handed_over is False
 
 
 def _is_by_gaps(facts: AlertFacts) -> bool:
@@ -135,9 +146,8 @@ def _reason(facts: AlertFacts, verdict: AlertVerdict, stop: Stopped | None) -> s
         return "the alert was already active when the attack began, so its firing proves nothing"
     if verdict == "late":
         return f"fired {_detection(facts):g} s after the first attempt, later than the {facts.within:g} s allowed"
-    if facts.resolution_unjudged is not None and facts.times.firing is not None:
-        return f"whether it resolved cannot be judged: {facts.resolution_unjudged}"
-    return ""
+    doubt = facts.resolution_unjudged if facts.times.firing is not None else None
+    return facts.told or ("" if doubt is None else f"whether it resolved cannot be judged: {doubt}")
 
 
 def _resolution(facts: AlertFacts, verdict: AlertVerdict) -> Resolution:

@@ -33,7 +33,9 @@ from drills.engine.journal import Journal
 from drills.engine.neighbours import Neighbours
 from drills.engine.period import Period
 from drills.engine.result import Drill as DrillResult
+from drills.engine.result import Recovery
 from drills.engine.seen import Expected, Seen
+from drills.engine.silencing import Silencing
 from drills.engine.target import Target
 from drills.engine.watch import Sources, Watch
 from drills.errors import DrillsError
@@ -71,6 +73,8 @@ class DrillRun:
         self._actors = Actors(target, context.playbook, journal, context.run, interrupt)
         self._alerts = Following(drill, target, self._sources, context.watch, interrupt, self._moved)
         self._attack = self._attack_by(drill.injection)
+        names = (context.run, context.playbook.name, drill.name)
+        self._silencing = Silencing(names, target, self._sources, journal, interrupt)
         self._deadline = float("inf")
         self._proven = False  # whether what proves the attack's denials was read
 
@@ -187,11 +191,17 @@ class DrillRun:
         self.seen.active_before = self._alerts.at_rest(undisturbed_since)
         if self.seen.active_before:
             self._note(f"already active before the attack: {', '.join(self.seen.active_before)}")
+        if told := sorted({one.name for one in self.drill.silenced} & {*self.seen.active_before}):
+            self.seen.lack = f"{' and '.join(told)} is active already, and a silence would hide of what it tells"
+            return False
         return not self._stopped()
 
     def _inject(self) -> None:
         """The attack, then at once what proves who denied it, which may take two scrapes; not before a stop's undo."""
         stop = self._context.interrupt.stop
+        if self.drill.silenced:
+            self._phase("baseline", "laying silences over the alerts")
+            self._silencing.lay(self.expected, self.longest())
         try:
             self._attack.run(self._begin, self._tell, self._stopped)
         finally:
@@ -252,6 +262,19 @@ class DrillRun:
             until = self._alerts.resolved_until(ended)
             self._phase("recover", "waiting for the alerts to resolve", max(0.0, until - time.time()))
             self._alerts.await_resolution(until)
+        if self._silencing.standing:
+            self._lift_silences()
+
+    def _lift_silences(self) -> None:
+        """Once nobody would be woken by it; what was attacked may still make an alert fire for a while."""
+        stirring: list[str] = []
+        if self.seen.attack_began is not None:
+            self._phase("recover", "waiting for the silenced alerts to come to rest")
+            stirring = self._alerts.await_rest(self.seen.attack_ended or self.seen.attack_began)
+        before = self.seen.recovery or Recovery(verdict="not-verified", seconds=None, reason="the undo did not run")
+        self.seen.recovery = self._silencing.lift(stirring, before)
+        if stirring:
+            self._note(self.seen.recovery.reason)
 
     # --- helpers --------------------------------------------------------------------------------------------------
 
@@ -289,6 +312,7 @@ class DrillRun:
 def know(drill: Drill, playbook: Playbook, target: Target, alerts: Following) -> None:
     """Learn the rules of a drill's alerts. InputError for one that could not end well; nothing is made."""
     preflight.check_namespaces(drill, playbook)
+    preflight.check_silence(drill, target.addresses.alertmanager)
     preflight.check_capacity(drill, target.time_lapse, target.capacity)
     if isinstance(drill.injection, FloodInjection):
         locustfile(drill.injection)

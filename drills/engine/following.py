@@ -16,6 +16,7 @@ from drills.engine import preflight, rest
 from drills.engine.events import Stage
 from drills.engine.interrupt import Interrupt
 from drills.engine.lives import Wanted, delivery_allowance, series_sources, stage
+from drills.engine.pinning import external, pins
 from drills.engine.polled import Inputs
 from drills.engine.preflight import Waits
 from drills.engine.seen import Expected
@@ -57,6 +58,9 @@ class Following:
         self._stages: dict[str, Stage] = {}
         self._tried: dict[str, float] = {}  # tries to notify, of any alert, before this one fired
         self._tries = 0.0
+        self._have_fired: set[str] = set()
+        self._outside: dict[str, str] = {}  # labels that Prometheus adds to every alert
+        self._notices = sources.receiver is not None and not drill.silenced  # whether a receiver says that it was told
 
     def know_rules(self) -> None:
         """Find the rule of every alert that the playbook names, and refuse times that could not work."""
@@ -64,6 +68,8 @@ class Following:
         for name in [*(spec.name for spec in self._drill.expect.alerts), *self._drill.expect.quiet]:
             preflight.check_scaled(self._drill, name, groups, written.refused, self._target.time_lapse)
         scrape_ms = self._sources.prometheus.config().scrape_interval_ms
+        if self._drill.silenced:
+            self._outside = external([each.prometheus.config().text for each in self._sources.each()])
         expected, quiet = [], []
         for spec in self._drill.expect.alerts:
             one = self._expect(spec, Wanted(spec.name, spec.labels, spec.receiver), groups, scrape_ms)
@@ -95,6 +101,7 @@ class Following:
             behind=behind,
             sources=series_sources(self._sources.prometheus, rule, behind),
             delivery=delivery_allowance(self._sources, wanted, rule),
+            pins=pins(spec, rules, self._outside),
         )
 
     def waits(self) -> Waits:
@@ -148,6 +155,10 @@ class Following:
             return  # nobody knows: an alert that cannot be asked for is not at rest, and not resolved
         for one in (*self.expected, *self.quiet):
             now = stage(newest, one.wanted, self.since)
+            if now not in ("quiet", "pending"):
+                self._have_fired.add(one.wanted.name)
+            elif now == "quiet" and one.wanted.name in self._have_fired and not self._notices:
+                now = "resolved"  # of which nobody else tells
             if self._stages.get(one.wanted.name, "quiet") != now:
                 self._stages[one.wanted.name] = now
                 self._moved(one.wanted.name, now)
@@ -162,7 +173,7 @@ class Following:
     def await_arrival(self, until: float) -> None:
         """Wait until every expected alert was notified, or came as far as can be asked here."""
         goal: tuple[Stage, ...] = ("notified", "resolved")
-        if self._sources.receiver is None:
+        if not self._notices:
             goal = ("at Alertmanager", *goal) if self._sources.alertmanager else ("firing", "at Alertmanager", *goal)
 
         def all_there(_: Snapshot) -> bool:
@@ -228,12 +239,51 @@ class Following:
         margin = max(one.watched.timing.evaluation_of(one.watched.rule) for one in fired if one.watched) / 1000
         self._interrupt.stop.wait(SEEN_GONE * margin)  # so that the absence of samples is seen, too
 
+    def await_rest(self, ended: float) -> list[str]:
+        """Wait until every alert is inactive, here and at Alertmanager, and can no longer fire for an attack that ended
+        then, as long as their rules and the playbook allow; the names of those of which that cannot be said.
+
+        Not skipped by an interrupt, but by a second one.
+        """
+
+        def at_rest(now: Snapshot) -> bool:
+            self.tell()
+            return not self._stirring(now, ended)
+
+        until = ended + max((self._lasting(one) + self._grace(one) for one in self.expected), default=0.0)
+        self._watch.wait(at_rest, until, self._interrupt.hurry)
+        return self._stirring(self._watch.latest(), ended)
+
+    def _stirring(self, now: Snapshot, ended: float) -> list[str]:
+        return [
+            one.wanted.name
+            for one in self.expected
+            if now.unknown is not None
+            or not now.answered
+            or preflight.active_names(now, [(one.wanted.name, one.wanted.labels)])
+            or (one.wanted.name not in self._have_fired and now.at < ended + self._comes_within(one))
+        ]
+
+    @staticmethod
+    def _comes_within(one: Expected) -> float:
+        """Wall seconds after the attack in which the alert may still begin to fire."""
+        return 0.0 if one.watched is None else bounds.detection(one.watched.rule, one.watched.timing).worst
+
+    def _lasting(self, one: Expected) -> float:
+        """Wall seconds after the attack in which the alert may be active, by its rule or as the playbook allows."""
+        allowed = self._target.wall(one.spec.resolves_within or 0.0)
+        if one.watched is None:
+            return allowed
+        return max(allowed, bounds.resolution(one.watched.rule, one.watched.timing), self._comes_within(one))
+
     def longest(self) -> float:
         """Wall seconds that all waits together may take at most."""
         waits, wall = self.waits(), self._target.wall
         arrival = [wall(one.spec.within) + (one.delivery or 0.0) + self._grace(one) for one in self.expected]
         quiet = [bounds.detection(one.watched.rule, one.watched.timing).worst for one in self.quiet if one.watched]
         gone = [wall(one.spec.resolves_within or 0.0) + self._grace(one) for one in self.expected]
+        if self._drill.silenced:
+            gone += [self._lasting(one) + self._grace(one) for one in self.expected]
         return waits.settle + waits.still + sum(max(times, default=0.0) for times in (arrival, quiet, gone))
 
     def _grace(self, one: Expected) -> float:

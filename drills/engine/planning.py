@@ -25,6 +25,7 @@ from drills.engine.conflicts import Until
 from drills.engine.exposure import exposed
 from drills.engine.feasible import Watched, everything_tried
 from drills.engine.naming import key_of
+from drills.engine.pinning import external
 from drills.engine.publications import Where
 from drills.engine.records import Records
 from drills.engine.result import Model
@@ -53,13 +54,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What can be asked; ``prometheus`` None: nobody named one. ``addresses``: where alerts are read."""
+    """What can be asked; ``prometheus`` None: nobody named one. ``addresses``: where alerts are read; ``alertmanager``:
+    the one of them where silences are laid.
+    """
 
     name: str
     cluster: Cluster
     prometheus: Prometheus | None
     time_lapse: float
     addresses: tuple[str, ...] = ()
+    alertmanager: str | None = None
 
 
 class PlannedRight(Model):
@@ -117,6 +121,9 @@ class PlanResult(Model):
 def plan(job: Job, world: World | None, publish: Sequence[Where] = ()) -> PlanResult:
     """InputError for what a run would refuse: a target outside of the guards, times that cannot work."""
     drills = [drill for drill in job.playbook.drills if drill.name in job.drills()]
+    if world is not None and world.prometheus is not None:
+        for drill in drills:
+            preflight.check_silence(drill, world.alertmanager)
     found = _Findings()
     rules = _Rules(found, world)
     for drill in drills:
@@ -124,7 +131,7 @@ def plan(job: Job, world: World | None, publish: Sequence[Where] = ()) -> PlanRe
     if world is None:
         found.notes.append("no target was named: nobody was asked for rights, alerts, metrics and Services")
     nodes = None if world is None else _look_around(job.playbook, drills, world, found)
-    addresses = () if world is None else world.addresses
+    addresses, alertmanager = ((), None) if world is None else (world.addresses, world.alertmanager)
     order = schedule.plan(job.playbook, drills, rules.all(), 1.0 if world is None else world.time_lapse)
     return PlanResult(
         playbook=job.playbook.name,
@@ -134,8 +141,10 @@ def plan(job: Job, world: World | None, publish: Sequence[Where] = ()) -> PlanRe
         seconds_one_by_one=order.alone * order.time_lapse,
         chain=list(order.chain),
         schedule=timetable(job.playbook, drills, order),
-        objects=objects(job.playbook, drills, nodes, publish),
-        rights=[_planned(right, world, found) for right in needed(job.playbook, drills, addresses, publish)],
+        objects=objects(job.playbook, drills, nodes, publish, rules.loaded, rules.outside),
+        rights=[
+            _planned(right, world, found) for right in needed(job.playbook, drills, addresses, publish, alertmanager)
+        ],
         lacks=found.lacks,
         notes=found.notes,
     )
@@ -237,7 +246,8 @@ class _Rules:
         self._found = found
         self._world = world
         self._prometheus = None if world is None else world.prometheus
-        self._loaded: list[LoadedRule] = []
+        self.loaded: list[LoadedRule] = []
+        self.outside: dict[str, str] = {}  # labels that Prometheus adds to every alert
         self._scrape_ms = 0
         if self._prometheus is not None:
             found.ask(partial(self._load, self._prometheus))
@@ -245,8 +255,9 @@ class _Rules:
             found.notes.append("no --prometheus was named: alerts, rules and metrics were not looked at")
 
     def _load(self, prometheus: Prometheus) -> None:
-        self._loaded = [rule for group in prometheus.rules() for rule in group.rules]
-        self._scrape_ms = prometheus.config().scrape_interval_ms
+        self.loaded = [rule for group in prometheus.rules() for rule in group.rules]
+        config = prometheus.config()
+        self._scrape_ms, self.outside = config.scrape_interval_ms, external([config.text])
 
     def all(self) -> list[Watched]:
         """Those that drills name; as they are shipped where nobody was asked."""
@@ -271,7 +282,7 @@ class _Rules:
         preflight.check_times(drill, expected, one, 1.0 if self._world is None else self._world.time_lapse)
 
     def _watch(self, drill: Drill, name: str, labels: dict[str, str]) -> Watched | None:
-        rule = preflight.rule_for(name, labels, self._loaded)
+        rule = preflight.rule_for(name, labels, self.loaded)
         if rule is None:
             self._found.lack("alert", f"no rule {name} is loaded in Prometheus, which {drill.name} names")
             return None

@@ -60,6 +60,15 @@ def check_namespaces(drill: Drill, playbook: Playbook) -> None:
         raise InputError(f"The drill {drill.name} {outside}")
 
 
+def check_silence(drill: Drill, alertmanager: str | None) -> None:
+    """InputError for a drill whose alerts are to be silenced where no Alertmanager is named."""
+    if drill.silenced and alertmanager is None:
+        raise InputError(
+            f"The drill {drill.name} says notify: silence, and silences are laid at Alertmanager: name it with "
+            "--alertmanager, or let it say notify: page."
+        )
+
+
 def check_capacity(drill: Drill, time_lapse: float, capacity: float | None) -> None:
     """InputError for a flood beyond what the target carries; ``capacity`` in requests a second of the wall."""
     injection = drill.injection

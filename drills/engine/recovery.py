@@ -12,9 +12,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace as changed
 from typing import TypeVar
 
+from drills.engine.lifting import lift
 from drills.engine.reconnected import Reconnected, node_of
 from drills.engine.records import Outstanding, Records
-from drills.engine.undo import Delete, EndContainer, Record, RepairAgent, Restore, differences, fresh, revert
+from drills.engine.undo import (
+    Delete,
+    EndContainer,
+    ExpireSilence,
+    Record,
+    RepairAgent,
+    Restore,
+    differences,
+    fresh,
+    revert,
+)
 from drills.engine.undone import Undone
 from drills.errors import WorldError
 from drills.kube import Cluster, KubeError
@@ -22,6 +33,7 @@ from drills.kube.ephemeral import end_ephemeral
 from drills.kube.pods import RUN
 from drills.kube.references import Reference, create, delete, read, replace, wait_gone
 from drills.kube.wireguard import WireGuard
+from drills.reach import Reach
 
 GONE_SECONDS = 30.0
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)  # wall seconds between tries of an undo that the API refuses
@@ -38,12 +50,13 @@ def recover(
     *,
     accept: bool = False,
     stop: threading.Event | None = None,
+    alertmanager: Reach | None = None,
     wait: Wait = time.sleep,
 ) -> list[Undone]:
     """Undo all that runs left on a cluster, the last change first; whoever calls holds the Lease.
 
     ``accept``: what somebody else changed meanwhile is to stay as it is, and is not asked about again. ``stop`` ends it
-    before the next change, where all is still recorded.
+    before the next change, where all is still recorded. ``alertmanager``: see `put_back`.
     WorldError if the records themselves cannot be read.
     """
     records = Records(cluster)
@@ -51,7 +64,7 @@ def recover(
     for one in records.outstanding():
         if stop is not None and stop.is_set():
             break
-        undone = _recover_one(cluster, records, one, accept, wait, stop)
+        undone = _recover_one(cluster, records, one, accept, alertmanager, wait, stop)
         say(str(undone))
         found.append(undone)
     return found
@@ -65,13 +78,19 @@ def exit_status(undone: Sequence[Undone]) -> int:
 
 
 def _recover_one(
-    cluster: Cluster, records: Records, one: Outstanding, accept: bool, wait: Wait, stop: threading.Event | None
+    cluster: Cluster,
+    records: Records,
+    one: Outstanding,
+    accept: bool,
+    alertmanager: Reach | None,
+    wait: Wait,
+    stop: threading.Event | None,
 ) -> Undone:
     record = one.record
     if record is None:
         text = f"its record cannot be read by this version ({one.problem}); undo it with the version that wrote it"
         return Undone(one.what, "not-verified", text, finished=False)
-    undone = _verified(cluster, record, wait, stop)
+    undone = _verified(cluster, record, alertmanager, wait, stop)
     if accept and undone.theirs:
         undone = changed(undone, text=f"{undone.text}; accepted as it is", finished=True, accepted=True)
     if not undone.finished:
@@ -83,16 +102,21 @@ def _recover_one(
     return undone
 
 
-def _verified(cluster: Cluster, record: Record, wait: Wait, stop: threading.Event | None) -> Undone:
+def _verified(
+    cluster: Cluster, record: Record, alertmanager: Reach | None, wait: Wait, stop: threading.Event | None
+) -> Undone:
     """Undone in the API is not yet undone: where a node's keys were changed, the agents are asked."""
     node = node_of(record)
     nodes = None if node is None else Reconnected(cluster, node, wait, stop)
-    undone = put_back(cluster, record, wait=wait)
+    undone = put_back(cluster, record, alertmanager=alertmanager, wait=wait)
     return nodes.judge(undone) if nodes is not None and undone.finished else undone
 
 
-def put_back(cluster: Cluster, record: Record, *, wait: Wait = time.sleep) -> Undone:
-    """Undo one change, trying again where the API refuses; never raises for what the world lacks."""
+def put_back(cluster: Cluster, record: Record, *, alertmanager: Reach | None = None, wait: Wait = time.sleep) -> Undone:
+    """Undo one change, trying again where the API refuses; never raises for what the world lacks.
+
+    ``alertmanager``: where silences are ended, if not at the address that is recorded.
+    """
 
     def attempt() -> Undone:
         match record.undo:
@@ -104,6 +128,8 @@ def put_back(cluster: Cluster, record: Record, *, wait: Wait = time.sleep) -> Un
                 return _repair(cluster, record, record.undo, wait)
             case EndContainer():
                 return _end(cluster, record, record.undo, wait)
+            case ExpireSilence():
+                return lift(cluster, record, record.undo, alertmanager, wait)
 
     try:
         return patiently(attempt, wait)

@@ -23,7 +23,7 @@ QuietVerdict = Literal["quiet", "noisy", "not-judged"]
 Resolution = Literal["resolved", "too-late", "not-resolved", "not-judged"]
 RecoveryVerdict = Literal["restored", "self-healed", "not-restored", "not-verified"]
 Verdict = Literal["passed", "failed", "inconclusive", "aborted"]
-Flag = Literal["marginal", "unattributed", "primed"]
+Flag = Literal["marginal", "unattributed", "primed", "paged"]
 
 
 def _instant(value: datetime | None) -> str | None:
@@ -127,6 +127,7 @@ class Alert(Model):
     resolves_within_seconds: float | None = None
     resolution: Resolution = "not-judged"
     stopped_at: StoppedAt | None = None
+    silenced_by: list[str] = Field(default_factory=list)  # this run's own silences, as delivered by which it counts
     reason: str = ""
 
 

@@ -6,7 +6,7 @@ which source and target. A test runs the shipped playbooks with these rights and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from drills.engine.feasible import Tried, everything_tried
@@ -27,24 +27,27 @@ def needed(
     drills: Sequence[Drill] | None = None,
     addresses: Sequence[str] = (),
     publish: Sequence[Where] = (),
+    alertmanager: str | None = None,
 ) -> list[Right]:
     """Every right of a playbook, or of some of its drills, with the reason; none that another one includes.
 
-    ``addresses``: of Prometheus and Alertmanager, which may be Services behind the API server's proxy. ``publish``:
-    where the results go.
+    ``addresses``: of Prometheus and Alertmanager, which may be Services behind the API server's proxy;
+    ``alertmanager``: the one of them where silences are laid. ``publish``: where the results go.
     """
     chosen = playbook.drills if drills is None else drills
-    proxied = [one for address in addresses for one in _of_address(address)]
+    watched = [one for address in addresses for one in _of_address(address, needs.service_proxy)]
+    if alertmanager is not None and any(drill.silenced for drill in chosen):
+        watched += _of_address(alertmanager, needs.silences)
     told = [one for where in publish for one in _of_publication(playbook, where)]
-    return least([*_of_any_run(), *proxied, *told, *(one for drill in chosen for one in _of_drill(playbook, drill))])
+    return least([*_of_any_run(), *watched, *told, *(one for drill in chosen for one in _of_drill(playbook, drill))])
 
 
-def _of_address(address: str) -> Iterator[Right]:
+def _of_address(address: str, rights: Callable[[str, str], Iterator[Right]]) -> Iterator[Right]:
     """Of ``service:NAMESPACE/[https:]NAME:PORT[/PATH]``; an ordinary URL asks the API for nothing."""
     if not address.startswith(PROXIED):
         return
     namespace, _, rest = address.removeprefix(PROXIED).partition("/")
-    yield from needs.service_proxy(namespace, rest.partition("/")[0])
+    yield from rights(namespace, rest.partition("/")[0])
 
 
 def _of_publication(playbook: Playbook, where: Where) -> Iterator[Right]:

@@ -174,7 +174,7 @@ def durations(drill: Drill, rules: Mapping[str, Sequence[Watched]], time_lapse: 
     ends += [bounds.detection(one.rule, one.timing).worst for one in quiet]
     for spec, one in expected:
         ends.append(max(0.0, bounds.detection(one.rule, one.timing).worst - attack))
-        if spec.resolves_within is not None:
+        if spec.resolves_within is not None or drill.silenced:  # whose silence is lifted at rest
             ends.append(bounds.resolution(one.rule, one.timing))
     still = max(
         (bounds.hold_still([one.rule], one.timing) for one in (*quiet, *(one for _, one in expected))), default=0.0

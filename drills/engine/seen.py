@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from alerts.prometheus import LoadedRecord, LoadedRule
+from alerts.silences import OwnSilence
 from drills.engine.attempts import Classified
 from drills.engine.evidence import Reading
 from drills.engine.feasible import Watched
@@ -32,6 +34,8 @@ class Expected:
     behind: tuple[LoadedRecord, ...] = ()  # the recording rules that it stands on
     sources: frozenset[Instance] = NOTHING
     delivery: float | None = 0.0  # wall seconds that Alertmanager may hold the alert back; None: it did not say
+    pins: Mapping[str, str] = field(default_factory=dict)  # the labels by which a silence hides it and no other
+    silence: OwnSilence | None = None  # that the drill laid over it
 
 
 @dataclass(slots=True)

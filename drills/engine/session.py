@@ -11,6 +11,7 @@ from drills.engine.undone import Undone
 from drills.errors import WorldError
 from drills.kube import Cluster
 from drills.kube.lease import Lease
+from drills.reach import Reach
 
 Say = Callable[[str], None]
 _NAMED = 3  # changes that a sentence names
@@ -18,12 +19,19 @@ _NAMED = 3  # changes that a sentence names
 
 @contextlib.contextmanager
 def alone(
-    cluster: Cluster, say: Say, abort: Callable[[str], None], *, recover_first: bool, command: str
+    cluster: Cluster,
+    say: Say,
+    abort: Callable[[str], None],
+    *,
+    recover_first: bool,
+    command: str,
+    alertmanager: Reach | None = None,
 ) -> Iterator[None]:
     """Hold the cluster for this block, with nothing left to undo on it when it begins.
 
     ``abort`` is told, from a thread, when the hold is lost; ``command`` is what undoes what is left. WorldError where
-    another run is at work, or where an earlier one left changes that are not undone (``recover_first``: undo them).
+    another run is at work, or where an earlier one left changes that are not undone (``recover_first``: undo them;
+    silences at ``alertmanager`` if it is given).
     """
     with holding(cluster, say, abort):
         left = Records(cluster).outstanding()
@@ -32,7 +40,7 @@ def alone(
                 f"An earlier run{_whose(left)} left {_count(left)} on {cluster.name} "
                 f"({_names(one.what for one in left)}): `{command}` first, or add --recover."
             )
-        undone = recover(cluster, say) if left else []
+        undone = recover(cluster, say, alertmanager=alertmanager) if left else []
         if rest := [one for one in undone if not one.finished]:
             raise WorldError(
                 f"Not all that an earlier run{_whose(left)} left could be put back ({_texts(rest)}): "

@@ -95,21 +95,27 @@ class Target:
     def _sources(self, timeout: float, budget: Budget) -> Sources:
         at = self.addresses
         first, *others = (
-            Prometheus(self._reach(one, at.prometheus_http), timeout=timeout, budget=budget)
+            Prometheus(way_to(self.cluster, one, at.prometheus_http), timeout=timeout, budget=budget)
             for one in (at.prometheus, *at.replicas)
         )
         alertmanager, receiver = None, None
-        if at.alertmanager is not None:
-            reach = self._reach(at.alertmanager, at.alertmanager_http)
-            alertmanager = Alertmanager(reach, timeout=timeout, budget=budget)
+        if (way := self.way_to_alertmanager()) is not None:
+            alertmanager = Alertmanager(way, timeout=timeout, budget=budget)
         if at.receiver is not None:
             receiver = Receiver(at.receiver, timeout=timeout, budget=budget)
         return Sources(first, alertmanager, receiver, tuple(others))
 
-    def _reach(self, address: str, http: HttpConfig) -> Reach:
-        if address.startswith(PREFIX):
-            return self.cluster.through(ServiceAddress.parse(address))
-        return http.reach(address)
+    def way_to_alertmanager(self) -> Reach | None:
+        """Its address with who asks; None where none was named."""
+        at = self.addresses
+        return None if at.alertmanager is None else way_to(self.cluster, at.alertmanager, at.alertmanager_http)
+
+
+def way_to(cluster: Cluster, address: str, http: HttpConfig) -> Reach:
+    """To a URL with these credentials, or to a Service of the cluster with the API's own. InputError for no address."""
+    if address.startswith(PREFIX):
+        return cluster.through(ServiceAddress.parse(address))
+    return http.reach(address)
 
 
 def connect(

@@ -1,15 +1,19 @@
 """Every object that a run creates, changes or deletes, and what becomes of it, worked out before. Pure.
 
+All of them are the cluster's, but for silences, which are Alertmanager's.
+
 Names that a run gives end with the last characters of its own name, written ``RUN`` here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
+from alerts.prometheus import LoadedRule
 from drills.engine.feasible import everything_tried
 from drills.engine.naming import capture_pod, drill_pod, ephemeral_container, flood_roles, key_of
+from drills.engine.pinning import matchers, pins
 from drills.engine.publications import Where, result_map
 from drills.engine.result import Model
 from drills.engine.rights import acted_in
@@ -45,17 +49,20 @@ def objects(
     drills: Sequence[Drill],
     nodes: Sequence[str] | None = None,
     publish: Sequence[Where] = (),
+    rules: Sequence[LoadedRule] = (),
+    outside: Mapping[str, str] | None = None,
 ) -> list[Touched]:
     """All of them, in the order in which a run comes to them. ``nodes`` None: nobody was asked for their names.
 
-    ``publish``: where the results go.
+    ``publish``: where the results go. ``rules``: as Prometheus has them, whose labels silences pin, beside those that
+    it adds (``outside``).
     """
     records = "one for each change, deleted when the change is undone"
     return [
         _touched("create", "Lease", NAMESPACE, LEASE.name, None, "deleted at the end"),
         _touched("create", "Secret", NAMESPACE, f"drills-undo-{RUN}-NUMBER", None, records),
         *(one for where in publish for one in _of_publication(playbook, where)),
-        *(one for drill in drills for one in _of_drill(playbook, drill, nodes)),
+        *(one for drill in drills for one in (*_of_drill(playbook, drill, nodes), *_silences(drill, rules, outside))),
     ]
 
 
@@ -67,6 +74,12 @@ def _of_publication(playbook: Playbook, where: Where) -> Iterator[Touched]:
     if where.kind == "configmap":
         undo = "stays, until the next run writes it over"
         yield _touched("create", "ConfigMap", NAMESPACE, result_map(playbook.name), None, undo)
+
+
+def _silences(drill: Drill, rules: Sequence[LoadedRule], outside: Mapping[str, str] | None) -> Iterator[Touched]:
+    undo = "ended once the alert no longer fires; it ends by itself, too"
+    for expected in drill.silenced:
+        yield _touched("create", "Silence", None, matchers(pins(expected, rules, outside)), drill.name, undo)
 
 
 def _of_drill(playbook: Playbook, drill: Drill, nodes: Sequence[str] | None) -> Iterator[Touched]:

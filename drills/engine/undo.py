@@ -2,7 +2,7 @@
 
 Two actions cover what drills change through the API: what was made is deleted, and what was altered or deleted is
 restored from its before-image. A third covers what only an agent can repair: files and devices of its node, a fourth
-what can only be ended: a container that was added to a pod. What to
+what can only be ended: a container that was added to a pod. A fifth ends silences, which lie at Alertmanager. What to
 write back is decided here, purely: only the fields that the drill itself changed, and only where nobody else has
 touched them since.
 """
@@ -18,7 +18,11 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from alerts.http_config import checked
+from alerts.silences import OwnSilence
+from drills.errors import InputError
 from drills.kube.api import Obj
+from drills.kube.proxy import PREFIX, ServiceAddress
 from drills.kube.references import Reference
 
 SCHEMA: Final = "drills/undo/v1"
@@ -100,7 +104,35 @@ class EndContainer(Model):
     container: str = Field(pattern=r"^drill-[a-z0-9-]{1,57}$")
 
 
-Undo: TypeAlias = Annotated[Delete | Restore | RepairAgent | EndContainer, Field(discriminator="action")]
+class ExpireSilence(Model):
+    """Undo of laying a silence: those with these labels and this comment are ended at an Alertmanager, whose address is
+    as the run was given it (a URL or ``service:...``, without credentials). It ends by itself at ``ends_at`` (Unix
+    time). The comment begins as every one of ours: whoever can write a record must not end anybody else's silences.
+    """
+
+    action: Literal["expire-silence"] = "expire-silence"
+    alertmanager: str
+    labels: dict[str, str]
+    comment: str = Field(pattern=r"^drills: run ")
+    ends_at: float
+
+    @field_validator("alertmanager")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        try:
+            return str(ServiceAddress.parse(value)) if value.startswith(PREFIX) else checked(value)
+        except InputError:
+            raise ValueError("no address of an Alertmanager") from None  # it may carry a password
+
+    @property
+    def silence(self) -> OwnSilence:
+        """What was laid."""
+        return OwnSilence(self.labels, self.comment, self.ends_at)
+
+
+Undo: TypeAlias = Annotated[
+    Delete | Restore | RepairAgent | EndContainer | ExpireSilence, Field(discriminator="action")
+]
 
 
 class Record(Model):

@@ -1,7 +1,7 @@
 """Services reached through the API server's proxy, by the API's own address, certificates and credentials.
 
 What a drill asks of Prometheus and Alertmanager then needs no way into the cluster but the API, and no credentials but
-those that it has already: the right ``get`` on ``services/proxy``.
+those that it has already: the right ``get`` on ``services/proxy``, and for silences ``create`` and ``delete``.
 """
 
 from __future__ import annotations

@@ -180,6 +180,12 @@ def service_proxy(namespace: str, name: str) -> Iterator[Right]:
     yield from _core("services/proxy", "get", namespace, "ask Prometheus or Alertmanager through the API server", name)
 
 
+def silences(namespace: str, name: str) -> Iterator[Right]:
+    """Of silences laid and ended at an Alertmanager behind the API server: the proxy asks for the method's verb."""
+    reason = "lay silences over the drills' own alerts, and end them"
+    yield from _core("services/proxy", "create delete", namespace, reason, name)
+
+
 def secret_value(namespace: str, name: str) -> Iterator[Right]:
     """Of a Secret that a probe logs in with."""
     yield from _core("secrets", "get", namespace, "log in with the password that the playbook names", name)

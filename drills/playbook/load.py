@@ -13,7 +13,7 @@ from drills.errors import InputError, SourceError
 from drills.playbook.checks import complaints
 from drills.playbook.complaint import source_error
 from drills.playbook.fields import FROM_FILE
-from drills.playbook.model import Control, Drill, OneControl, Playbook, Spec, Under
+from drills.playbook.model import Control, Drill, Notify, OneControl, Playbook, Spec, Under
 from drills.source import Document, KeyPath, load_documents, parse_documents
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
@@ -107,13 +107,13 @@ def _first_causes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
 
 
 def _with_defaults(playbook: Playbook) -> Playbook:
-    drills = tuple(_drill_with_defaults(drill) for drill in playbook.drills)
+    drills = tuple(_drill_with_defaults(drill, playbook.spec.notify) for drill in playbook.drills)
     spec: Spec = playbook.spec.model_copy(update={"drills": drills})
     return playbook.model_copy(update={"spec": spec})
 
 
-def _drill_with_defaults(drill: Drill) -> Drill:
-    update: dict[str, Any] = {}
+def _drill_with_defaults(drill: Drill, notify: Notify) -> Drill:
+    update: dict[str, Any] = {} if "notify" in drill.model_fields_set else {"notify": notify}
     if drill.control_spec is not None and drill.control is not None:
         control = _control_with_defaults(drill, drill.control)
         update["control_spec"] = OneControl.model_copy(drill.control_spec, update={control.kind: control})

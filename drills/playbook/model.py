@@ -2,7 +2,7 @@
 
 Durations are float seconds and rates attempts per second, both in playbook time (the lab's clock may run faster:
 ``drills.inject`` scales). A drill that comes from ``drills.playbook.load`` has every default filled in: a control that
-leaves out its duration and timeout carries those of the injection.
+leaves out its duration and timeout carries those of the injection, a drill its playbook's ``notify``.
 """
 
 from __future__ import annotations
@@ -333,13 +333,22 @@ class Expect(Model):
     path: Literal["closed", "open"] | None = None
 
 
+Notify: TypeAlias = Literal["page", "silence"]
+
+
 class Drill(Model):
-    """One injection with what is expected of it."""
+    """One injection with what is expected of it. ``notify``: whether its alerts may reach people."""
 
     name: Name
     inject: OneInjection
     control_spec: OneControl | None = Field(None, alias="control")
     expect: Expect
+    notify: Notify = Field("page", json_schema_extra={"default": "the playbook's"})
+
+    @property
+    def silenced(self) -> tuple[AlertExpectation, ...]:
+        """The expected alerts that are to be proven without waking anybody."""
+        return self.expect.alerts if self.notify == "silence" else ()
 
     @property
     def injection(self) -> Injection:
@@ -380,6 +389,7 @@ class Metadata(Model):
 
 class Spec(Model):
     guards: Guards = Guards()
+    notify: Notify = "page"  # of every drill that does not say otherwise
     sources: dict[Text, AnySource] = Field(default_factory=dict)
     drills: Annotated[Many[Drill], Field(min_length=1)]
 

@@ -13,6 +13,7 @@ from drills.report.proven import (
     of_alert,
     of_collateral,
     of_enforcement,
+    of_paging,
     of_quiet,
     of_recovery,
     of_remarks,
@@ -95,6 +96,8 @@ def _alerts(drill: Drill, provenance: Provenance) -> Iterator[Finding]:
             yield _of(statement, *(hints or ["It will be judged once everything above is in order."]))
         for one in late:
             yield _of(one, hints[-1], rule=rule)
+        for one in of_paging(alert):
+            yield _of(one, look.PAGED, rule=rule)
         if "marginal" in alert.flags:
             yield Finding(
                 "doubt",

@@ -14,6 +14,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from junitparser.junitparser import FinalResult
 
 from drills.engine.result import Alert, Drill, Result
+from drills.report.proven import SILENCED
 from drills.report.summary import target
 from drills.report.text import plain
 
@@ -98,6 +99,8 @@ def _alert(drill: Drill, alert: Alert) -> Aspect:
     reason = f"{alert.stopped_at}: {alert.reason}" if alert.stopped_at is not None else alert.reason
     if not reason and alert.detection_seconds is not None:
         reason = f"fired {alert.detection_seconds:g} s after the first attempt (playbook time)"
+    if alert.silenced_by:
+        reason += f"; {SILENCED}" if reason else SILENCED
     verdict: str = alert.verdict
     if alert.resolution in {"too-late", "not-resolved"}:
         worse = verdict if _MAPPED[verdict] == "failure" else alert.resolution

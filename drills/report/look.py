@@ -32,6 +32,10 @@ CLEAR = (
     "What do the nodes say (cilium-dbg encrypt status), and by which route do pod packets leave without the tunnel? "
     "Cilium's strict mode (encryption.strictMode) drops them instead."
 )
+PAGED = (
+    "Compare the alert's labels at Alertmanager with those of the silence in journal.jsonl: alert_relabel_configs may "
+    "have changed them."
+)
 NOISY = "What fired it? Its rule is too wide, or something else happens."
 
 
@@ -92,6 +96,7 @@ def hints(drill: Drill) -> list[str]:
         *(enforcement_hints(drill.enforcement, drill.control) if drill.verdict != "aborted" else ()),
         *(control_hints(drill.control) if drill.verdict != "aborted" else ()),
         *(hint for alert in drill.alerts for hint in alert_hints(alert)),
+        *((PAGED,) if any("paged" in alert.flags for alert in drill.alerts) else ()),
         *(NOISY for quiet in drill.quiet if quiet.verdict == "noisy"),
         *recovery_hints(drill.recovery),
     ]

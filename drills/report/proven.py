@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from drills.engine.result import Alert, CaptureEvidence, Drill, Enforcement, Quiet
 from drills.report.text import counts, plain, seconds, sentence
 
 Tone = Literal["good", "bad", "doubt", "stop", "info"]
+SILENCED: Final = "silenced by this run, as the playbook asks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ def statements(drill: Drill) -> Iterator[Statement]:
     yield from of_remarks(drill)
     for alert in drill.alerts:
         yield of_alert(alert)
+        yield from of_paging(alert)
         yield from of_resolution(alert)
     for quiet in drill.quiet:
         yield of_quiet(quiet)
@@ -94,6 +96,13 @@ def _proof(enforcement: Enforcement) -> str:
     return f" (seen in Cilium's {' and '.join(shown)})" if shown else ""
 
 
+def of_paging(alert: Alert) -> Iterator[Statement]:
+    """That somebody was told of an alert that was to be silenced; nothing where nobody was."""
+    if "paged" in alert.flags:
+        why = sentence(alert.reason) if alert.verdict == "detected" else "a receiver was told"
+        yield Statement("doubt", f"{plain(alert.name)} was to wake nobody, and may have: {why}.")
+
+
 def of_resolution(alert: Alert) -> Iterator[Statement]:
     """That an alert stayed for too long; nothing where it went in time, or where that was not judged."""
     if alert.resolution in {"too-late", "not-resolved"}:
@@ -119,6 +128,8 @@ def of_alert(alert: Alert) -> Statement:
     match alert.verdict:
         case "detected":
             told = ", and its notification arrived" if alert.notified_at is not None else ""
+            if alert.silenced_by:
+                told = f" and reached Alertmanager, {SILENCED}"
             return Statement("good", f"{name} fired{after}{told}.")
         case "late":
             return Statement(

@@ -17,7 +17,7 @@ from drills.engine.result import (
     Verdict,
 )
 from drills.report.look import hints
-from drills.report.proven import Statement, Tone, statements
+from drills.report.proven import SILENCED, Statement, Tone, statements
 from drills.report.text import clock, counts, plain, seconds
 
 VERDICT_TONE: dict[Verdict, Tone] = {"passed": "good", "failed": "bad", "inconclusive": "doubt", "aborted": "stop"}
@@ -211,6 +211,8 @@ def _alert_parts(alert: Alert) -> Iterator[str]:
     yield plain(alert.name) + (f" [{', '.join(alert.flags)}]" if alert.flags else "")
     if alert.detection_seconds is not None:
         yield f"fired after {seconds(alert.detection_seconds)}"
+    if alert.silenced_by:
+        yield SILENCED
     yield f"allowed {seconds(alert.within_seconds)}"
     if alert.bound_seconds is not None:
         yield f"its rule can fire after {alert.bound_seconds.best:g} to {alert.bound_seconds.worst:g} s"

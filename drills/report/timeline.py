@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from drills.engine.result import Alert, Drill, Quiet
 from drills.report.chart import Axis, Lane, Look, Mark, Tick, ticks
+from drills.report.proven import SILENCED
 from drills.report.record import DrillRecord, Lifetime, Series
 from drills.report.summary import load
 from drills.report.text import counts, offset, plain, span
@@ -252,6 +253,8 @@ def _told(alert: Alert, reached: Iterable[tuple[str, datetime]], axis: Axis) -> 
     """The life in words: ``pending +22 s → firing +82 s``, and what it is compared with."""
     stages = " → ".join(f"{name} {offset(axis.seconds(moment))}" for name, moment in reached)
     yield stages or ("did not fire" if alert.verdict == "missed" else plain(alert.reason) or "not seen")
+    if alert.silenced_by:
+        yield SILENCED
     if (bound := alert.bound_seconds) is not None and alert.verdict != "not-judged":
         yield f"its rule can fire {bound.best:g} to {span(bound.worst)} after its condition holds"
     yield f"the playbook allows {span(alert.within_seconds)}"

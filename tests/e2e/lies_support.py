@@ -106,6 +106,7 @@ class Inside:
     def __init__(self, lab: Lab) -> None:
         status = json.loads((lab.kubeconfig.parent / "status.json").read_text())
         self.alertmanager: str = status["alertmanager"]
+        self.receiver: str = status["receiver"]
         self._pid = self._prometheus(status["pid"])
         self._command = Path(f"/proc/{self._pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0")
         self._supervisor = _parent(self._pid)

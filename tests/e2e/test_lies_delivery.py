@@ -55,7 +55,7 @@ def post(inside: Inside, what: str, body: Any) -> None:
 def delivery(lab: Lab, inside: Inside, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, dict[str, Any]]:
     """The first run. The groups of ToldAlready and GroupThere are there already, from alerts that are over."""
     out = tmp_path_factory.mktemp("out") / "delivery"
-    matcher = {"name": "alertname", "value": "Silenced", "isRegex": False, "isEqual": True}
+    matcher = {"name": "alertname", "value": "Silenced|HushedByAnn", "isRegex": True, "isEqual": True}
     silence = {"matchers": [matcher], "startsAt": soon(0), "endsAt": soon(600)}
     post(inside, "silences", {**silence, "createdBy": "ann", "comment": "noisy since Tuesday"})
     running = Running(lab, HERE / "playbook.yaml", out)
@@ -169,6 +169,52 @@ def test_whose_tries_to_notify_failed_is_not_known_where_others_did_not(by_conte
     alert = alert_of(by_context, name)
     assert verdict(alert) == ("not-judged", None)
     assert "tries to notify failed since the attack began, and Alertmanager does not say which" in alert["reason"]
+
+
+@pytest.fixture
+def hushed(delivery: tuple[Ended, dict[str, Any]]) -> dict[str, Any]:
+    return drill_of(delivery[1], "hushed")
+
+
+def test_silenced_by_this_run_alone_is_delivered_and_nobody_is_told(
+    inside: Inside, delivery: tuple[Ended, dict[str, Any]], hushed: dict[str, Any]
+) -> None:
+    alert = alert_of(hushed, "Hushed")
+    assert (alert["verdict"], alert["flags"], alert["notifiedAt"]) == ("detected", [], None)
+    assert "silenced by this run, as the playbook asks" in delivery[0].out
+    silences = requests.get(f"{inside.alertmanager}/api/v2/silences", timeout=5).json()
+    ours = [one for one in silences if one["createdBy"] == "drills"]
+    assert (len(ours), {one["status"]["state"] for one in ours}) == (5, {"expired"})
+    assert {one["id"] for one in ours} > {*alert["silencedBy"]}
+    told = [
+        (one["labels"]["alertname"], one["labels"].get("severity"))
+        for each in requests.get(f"{inside.receiver}/notifications", timeout=5).json()
+        for one in each["alerts"]
+        if one["status"] == "firing"
+    ]
+    assert ("Hushed", "warning") not in told
+    assert ("Hushed", "critical") in told  # another alert, of the same name
+
+
+def test_a_silence_of_somebody_else_beside_ours_is_no_delivery(hushed: dict[str, Any]) -> None:
+    alert = alert_of(hushed, "HushedByAnn")
+    assert (verdict(alert), alert["silencedBy"]) == (("undelivered", "silenced"), [])
+    assert 'by ann: "noisy since Tuesday"' in alert["reason"]
+    assert "drills" not in alert["reason"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stopped_at"),
+    [
+        ("HushedAndMuted", "time-muted"),
+        ("HushedAndSwallowed", "wrong-receiver"),
+        ("HushedElsewhere", "wrong-receiver"),
+    ],
+)
+def test_what_would_not_have_been_delivered_is_not_though_we_silenced_it(
+    hushed: dict[str, Any], name: str, stopped_at: str
+) -> None:
+    assert verdict(alert_of(hushed, name)) == ("undelivered", stopped_at)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from conftest import BIN, Drills, Lab
 
 pytestmark = pytest.mark.lab
@@ -26,6 +27,7 @@ STEPS = {
         *(*BEFORE, "change 2", "change 3", *READY, "inject", "flood", "attack"),
         *("attempts", "attempts 2", "series", "series 2", "load", "series 3", *AFTER, "undone 2", "undone 3", *END),
     ],
+    "silent": ["change 2", "attack"],  # the second change is the silence
 }
 OF_THE_SERVER = ("resourceVersion", "managedFields", "generation")  # the last counts in EndpointSlices, too
 PASSING = ("events", "leases.coordination.k8s.io")  # kubelets renew theirs all the time; ours is looked at by itself
@@ -68,6 +70,21 @@ spec:
     expect:
       denied: {status: 403}
 """
+
+
+QUICK_SILENT = (
+    QUICK.replace("spec:\n", "spec:\n  notify: silence\n")
+    + """
+      alerts: [{name: CiliumHTTPRequestsDenied, within: 6m}]
+"""
+)
+
+
+def silences(lab: Lab) -> list[str]:
+    """The comments of the silences that stand."""
+    at = json.loads((lab.kubeconfig.parent / "status.json").read_text())["alertmanager"]
+    found = requests.get(f"{at}/api/v2/silences", timeout=5).json()
+    return [one["comment"] for one in found if one["status"]["state"] != "expired"]
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +175,9 @@ def test_killed_at_any_step_and_recovered(
     lab: Lab, at_first: dict[str, Any], tmp_path: Path, kind: str, wanted: str
 ) -> None:
     playbook, journal = tmp_path / "quick.yaml", tmp_path / "out" / "journal.jsonl"
-    playbook.write_text({"http": QUICK, "flood": QUICK_FLOOD}[kind])
+    playbook.write_text({"http": QUICK, "flood": QUICK_FLOOD, "silent": QUICK_SILENT}[kind])
     kill_at(start(lab, playbook, tmp_path / "out"), journal, wanted)
-    if wanted == STEPS[kind][-1]:
+    if wanted == END[-1]:
         assert steps(journal) == STEPS[kind], "killed at every step that there is"
 
     recovered = lab.drills("recover")
@@ -168,6 +185,7 @@ def test_killed_at_any_step_and_recovered(
     assert recovered.status == 0, recovered.out + recovered.err
     assert left_of(lab, at_first) == []
     assert lab.kubectl("get", "leases,secrets", "-n", "drills", "-o", "name") == ""
+    assert silences(lab) == []
 
 
 def test_recovery_can_be_repeated(lab: Lab, quick: Path, tmp_path: Path) -> None:
@@ -175,6 +193,38 @@ def test_recovery_can_be_repeated(lab: Lab, quick: Path, tmp_path: Path) -> None
     assert lab.drills("recover").status == 0
     again = lab.drills("recover")
     assert (again.status, again.out.startswith("Nothing is left to undo")) == (0, True)
+
+
+def test_a_silence_whose_alert_still_fires_is_left_until_recover_ends_it(lab: Lab, tmp_path: Path) -> None:
+    playbook, out = tmp_path / "silent.yaml", tmp_path / "out"
+    playbook.write_text(QUICK_SILENT.replace("rate: 2/s, duration: 30s", "rate: 2/s, duration: 90s"))
+    process = start(lab, playbook, out)
+    reached(process, out / "journal.jsonl", "observe")
+    fires(process, out / "journal.jsonl")
+    process.send_signal(signal.SIGINT)
+    reached(process, out / "journal.jsonl", "recover 2")  # it waits for the alert to come to rest
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 4, err
+
+    (drill,) = lab.drills.result(out)["drills"]
+    assert drill["recovery"]["verdict"] == "not-verified"
+    assert "left in place, because CiliumHTTPRequestsDenied still fires" in drill["recovery"]["reason"]
+    assert len(silences(lab)) == 1
+    recovered = lab.drills("recover")
+    assert recovered.status == 0, recovered.out + recovered.err
+    assert "ended, while CiliumHTTPRequestsDenied still fires: its receiver is told now" in recovered.out
+    assert silences(lab) == []
+
+
+def fires(process: subprocess.Popen[str], journal: Path) -> None:
+    """Return as soon as an alert was seen to fire."""
+    until = time.monotonic() + SECONDS
+    while process.poll() is None and time.monotonic() < until:
+        if '"stage": "at Alertmanager"' in journal.read_text():
+            return
+        time.sleep(0.005)
+    pytest.fail("the alert did not fire")
 
 
 def test_run_refuses_to_start_over_what_is_left_and_undoes_it_if_told_to(lab: Lab, quick: Path, tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The generated rights, on a lab that enforces them: enough for plan, run and recover, and each of them is used."""
+"""The generated rights, on a lab that enforces them: enough for plan, run and recover, and each of them is used.
+
+Prometheus and Alertmanager are reached through the API server's proxy, and one drill silences its alert there.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,13 @@ SHIPPED_GAME_DAY = ROOT / "playbooks" / "zero-trust.yaml"
 RUNNER = "system:serviceaccount:drills:drills-zero-trust"
 TOLD = ("--publish", "events", "--publish", "configmap")
 KEPT = ("database-from-frontend", "default-deny", "wireguard-key")  # with the rights of all but the flood
+SILENT = "database-from-frontend"
+PROMETHEUS, ALERTMANAGER = (
+    "service:monitoring/prometheus-operated:9090",
+    "service:monitoring/alertmanager-operated:9093",
+)
+AT_ALERTMANAGER = "/api/v1/namespaces/monitoring/services/alertmanager-operated:9093/proxy"
+WATCHED = ("--prometheus", PROMETHEUS, "--alertmanager", ALERTMANAGER)
 K = 60
 
 
@@ -65,11 +75,14 @@ def _right(event: dict[str, Any]) -> Right:
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped game day, short: few drills, seconds of attack, no alerts, which need no rights."""
+    """The shipped game day, short: few drills, seconds of attack, and one alert, which is silenced."""
     playbook = yaml.safe_load(SHIPPED_GAME_DAY.read_text())
     playbook["spec"]["drills"] = [one for one in playbook["spec"]["drills"] if one["name"] in KEPT]
     for drill in playbook["spec"]["drills"]:
-        drill["expect"].pop("alerts", None)
+        if drill["name"] == SILENT:
+            drill["notify"] = "silence"
+        else:
+            drill["expect"].pop("alerts", None)
         for injection in drill["inject"].values():
             injection["duration"] = "1m"
     path = tmp_path_factory.mktemp("quick") / "zero-trust.yaml"
@@ -86,7 +99,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory, quick: Path) -> Iterator[Ru
     assert up.status == 0, up.err
     try:
         lab = Lab(drills, Path(up.out.splitlines()[-1]))
-        made = drills("manifests", quick, *TOLD)
+        made = drills("manifests", quick, *WATCHED, *TOLD)
         assert made.status == 0, made.err
         lab.kubectl("apply", "--validate=strict", "--dry-run=server", "-f", "-", stdin=made.out)
         lab.kubectl("apply", "--validate=strict", "-f", "-", stdin=made.out)
@@ -96,7 +109,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory, quick: Path) -> Iterator[Ru
         config["users"][0]["user"] = {"token": token}
         kubeconfig = folder / "runner.yaml"
         kubeconfig.write_text(yaml.safe_dump(config))
-        target = ("--context", config["current-context"], "--prometheus", status["prometheus"])
+        target = ("--context", config["current-context"], *WATCHED)
         environment = {**drills.environment, "KUBECONFIG": str(kubeconfig)}
         yield Runner(Drills(environment, folder), lab, quick, target, Path(status["logs"]) / "audit.log")
     finally:
@@ -106,6 +119,18 @@ def runner(tmp_path_factory: pytest.TempPathFactory, quick: Path) -> Iterator[Ru
 def test_the_short_playbook_needs_what_the_shipped_one_needs(quick: Path) -> None:
     shipped = load(SHIPPED_GAME_DAY)
     assert needed(load(quick)) == needed(shipped, [drill for drill in shipped.drills if drill.name != "flood"])
+
+
+def rights_of(playbook: Path) -> list[Right]:
+    """The generated ones."""
+    publish = [Where("events"), Where("configmap")]
+    return needed(load(playbook), addresses=(PROMETHEUS, ALERTMANAGER), alertmanager=ALERTMANAGER, publish=publish)
+
+
+def silences(runner: Runner) -> list[str]:
+    """The states of all silences."""
+    found = runner.lab.kubectl("get", "--raw", f"{AT_ALERTMANAGER}/api/v2/silences")
+    return [one["status"]["state"] for one in json.loads(found)]
 
 
 def test_the_generated_rights_are_enough_and_all_of_them_are_used(runner: Runner) -> None:
@@ -119,21 +144,23 @@ def test_the_generated_rights_are_enough_and_all_of_them_are_used(runner: Runner
     assert done.status == 0, done.out + done.err
     as_runner = Cluster.connect(kubeconfig=Path(runner.drills.environment["KUBECONFIG"]))
     write_config_map(as_runner, "drills", "drills-result-zero-trust", {"run": "the second"})
-    for drill, event in (("database-from-frontend", "attack"), ("wireguard-key", "effect")):
+    (alert,) = next(one for one in runner.drills.result(out)["drills"] if one["name"] == SILENT)["alerts"]
+    assert (alert["verdict"], alert["resolution"], len(alert["silencedBy"])) == ("detected", "resolved", 1)
+    assert silences(runner) == ["expired"]
+    for drill, event in ((SILENT, "attack"), ("wireguard-key", "effect")):
         _killed(runner, drill, event)
+        assert silences(runner).count("active") == (drill == SILENT)
         recovered = runner.drills("recover", *runner.target[:2])
         assert recovered.status == 0, recovered.out + recovered.err
         assert "restored: pod" in recovered.out
+        assert ("restored: silence" in recovered.out) == (drill == SILENT)
+        assert set(silences(runner)) == {"expired"}
     asked = runner.asked()
-    rights = needed_by(runner.playbook)
+    rights = rights_of(runner.playbook)
     assert sorted({str(right) for right, allowed in asked if not allowed}) == []
     assert {str(right) for right, _ in asked if not any(one.covers(right) for one in rights)} == set()
     unused = [one for one in rights if not any(one.covers(right) for right, _ in asked)]
     assert [str(one) for one in unused if not one.reason.endswith(LOST)] == []
-
-
-def needed_by(playbook: Path) -> list[Right]:
-    return needed(load(playbook), publish=[Where("events"), Where("configmap")])
 
 
 def _killed(runner: Runner, drill: str, event: str) -> None:
@@ -155,7 +182,8 @@ def _killed(runner: Runner, drill: str, event: str) -> None:
 
 
 def test_each_right_that_is_taken_away_is_one_that_plan_misses(runner: Runner) -> None:
-    rights = needed_by(runner.playbook)
+    rights = [one for one in rights_of(runner.playbook) if one.resource != "services/proxy" or one.verb == "delete"]
+    assert rights[-1].resource == "services/proxy"  # without get on it there would be no plan at all
     for missing in (rights[0], rights[len(rights) // 2], rights[-1]):
         with _without(runner, missing):
             planned = runner.drills("plan", runner.playbook, *runner.target, *TOLD, "--format", "json")
@@ -189,7 +217,7 @@ class _without:  # noqa: N801 - reads as a word
 
     def __init__(self, runner: Runner, missing: Right) -> None:
         self._cluster = Cluster.connect(kubeconfig=runner.lab.kubeconfig)
-        self._rights = [one for one in needed_by(runner.playbook) if one.namespace == missing.namespace]
+        self._rights = [one for one in rights_of(runner.playbook) if one.namespace == missing.namespace]
         self._missing = missing
 
     def __enter__(self) -> None:

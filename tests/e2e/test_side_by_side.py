@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from conftest import K, Lab
 from test_recovery import QUICK, start
 
@@ -86,6 +87,29 @@ def test_every_alert_belongs_to_its_own_drill(result: dict[str, Any]) -> None:
         assert (alert["verdict"], alert["resolution"], alert["flags"]) == ("detected", "resolved", [])
 
 
+def test_the_alert_of_one_is_proven_in_silence_while_that_of_another_is_notified(
+    lab: Lab, result: dict[str, Any]
+) -> None:
+    (loud,), (silent,) = (named(result, name)["alerts"] for name in ("admin-path", "names"))
+    assert (loud["notifiedAt"] is not None, loud["silencedBy"]) == (True, [])
+    assert (silent["notifiedAt"], silent["atAlertmanagerAt"] is not None) == (None, True)
+    (laid,) = requests.get(f"{status(lab, 'alertmanager')}/api/v2/silences", timeout=5).json()
+    assert silent["silencedBy"] == [laid["id"]]
+    assert (laid["status"]["state"], laid["createdBy"], result["run"] in laid["comment"]) == ("expired", "drills", True)
+    assert {one["name"]: one["value"] for one in laid["matchers"]} == {
+        "alertname": "CiliumDNSLookupsDenied", "severity": "warning",
+    }  # fmt: skip
+    told = requests.get(f"{status(lab, 'receiver')}/notifications", timeout=5).json()
+    firing = {one["labels"]["alertname"] for each in told for one in each["alerts"] if one["status"] == "firing"}
+    assert "CiliumHTTPRequestsDenied" in firing
+    assert "CiliumDNSLookupsDenied" not in firing
+
+
+def status(lab: Lab, what: str) -> str:
+    """Where something of the lab is."""
+    return str(json.loads((lab.kubeconfig.parent / "status.json").read_text())[what])
+
+
 def test_counters_count_for_one_drill_at_a_time(result: dict[str, Any]) -> None:
     for name in (*ONE_AFTER_ANOTHER, "names"):
         enforcement = named(result, name)["enforcement"]
@@ -123,6 +147,8 @@ def test_an_interrupt_ends_all_drills_and_leaves_nothing(lab: Lab, tmp_path: Pat
     assert all(change["undone"] for change in found["provenance"]["changes"])
     assert "drill-" not in lab.kubectl("get", "pods,configmaps", "-A", "-o", "name")
     assert lab.kubectl("get", "leases,secrets", "-n", "drills", "-o", "name") == ""
+    silences = requests.get(f"{status(lab, 'alertmanager')}/api/v2/silences", timeout=5).json()
+    assert [one["status"]["state"] for one in silences] == ["expired"] * len(silences)
 
 
 def named_as(name: str, folder: Path, *changes: tuple[str, str]) -> Path:

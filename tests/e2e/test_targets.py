@@ -81,6 +81,20 @@ def test_what_cannot_work_is_refused(cluster: Drills, arguments: tuple[str, ...]
     assert (done.status, sentence in done.err) == (2, True), done.err
 
 
+def test_silences_need_an_alertmanager_and_plan_lists_them(lab: Lab, cluster: Drills, tmp_path: Path) -> None:
+    silent = tmp_path / "silent.yaml"
+    silent.write_text(PLAYBOOK.read_text().replace("spec:\n", "spec:\n  notify: silence\n", 1))
+    at = ("--only", "closed", "--context", context(lab))
+    for command in ("run", "plan"):
+        refused = cluster(command, silent, *at, *WATCHED[:2])
+        assert refused.status == 2
+        assert "The drill closed says notify: silence, and silences are laid at Alertmanager" in refused.err
+    planned = cluster("plan", silent, *at, *WATCHED)
+    assert planned.status == 0, planned.out + planned.err
+    assert 'Silence {alertname="Denied"} [closed]: ended once the alert no longer fires' in planned.out
+    assert "delete services/proxy alertmanager-operated:web in monitoring" in planned.out
+
+
 POD = f"""
 apiVersion: v1
 kind: ConfigMap

@@ -86,6 +86,7 @@ def behave(_: Call, __: int) -> Fault | None:
 _NAMES = (
     (re.compile(r"drills-undo-[-0-9a-f]+"), "UNDO"),
     (re.compile(r"drill-[a-z-]+-[0-9a-f]{6}-[0-9]+"), "DRILL"),
+    (re.compile(r"/silence/[-0-9a-f]+"), "/silence/ID"),
     (re.compile(r"/cilium-[a-z0-9]{5}/"), "/AGENT/"),
     (re.compile(r"(http-api|frontend|backend)-[a-z0-9]{8,10}-[a-z0-9]{5}"), r"\1-POD"),
     (re.compile(r"\d+"), "N"),

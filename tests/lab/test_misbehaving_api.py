@@ -18,14 +18,17 @@ import pytest
 import yaml
 from faulty_proxy import Call, Fault, FaultyProxy, Plan, Upstream, behave
 
+from alerts.alertmanager import Alertmanager
 from alerts.http_config import HttpConfig
+from alerts.silences import OwnSilence
 from drills.budget import Budget
 from drills.engine import run as engine
 from drills.engine.interrupt import Interrupt
-from drills.engine.recovery import recover
+from drills.engine.recovery import exit_status, put_back, recover
 from drills.engine.result import Drill, Result
 from drills.engine.session import alone
 from drills.engine.target import Addresses, Target
+from drills.engine.undo import ExpireSilence, Record
 from drills.engine.verdict import EXIT_STATUS
 from drills.errors import DrillsError
 from drills.kube import Cluster
@@ -36,6 +39,7 @@ from drills.kube.references import delete, read
 from drills.lab import client
 from drills.lab.client import LabRequest, LabStatus
 from drills.playbook import load
+from drills.reach import Reach
 
 pytestmark = pytest.mark.lab
 
@@ -53,6 +57,8 @@ MAKE_POD = Call("api", "POST", "/api/vN/namespaces/frontend/pods")
 READ_POD = Call("api", "GET", "/api/vN/namespaces/frontend/pods/DRILL")
 DELETE_POD = Call("api", "DELETE", "/api/vN/namespaces/frontend/pods/DRILL")
 PROBE = Call("api", "GET", "/api/vN/namespaces/frontend/pods/DRILL/exec?python -m drills.probe")
+MAKE_SILENCE = Call("alertmanager", "POST", "/api/vN/silences")
+END_SILENCE = Call("alertmanager", "DELETE", "/api/vN/silence/ID")
 COUNT = Call("prometheus", "GET", '/api/vN/query?sum(cilium_policy_lN_total{rule="denied",proxy_type="envoy"}')
 
 
@@ -85,16 +91,17 @@ class World:
     proxy: FaultyProxy
     target: Callable[[], Target]
     folder: Path
+    alertmanager: str  # without the proxy
     number: int = 0
 
-    def run(self, plan: Plan = behave, *only: str) -> Done:
+    def run(self, plan: Plan = behave, *only: str, playbook: Path = PLAYBOOK) -> Done:
         """One run under a plan, as the command would make it."""
         self.number += 1
         out = self.folder / f"run-{self.number}"
         out.mkdir()
         done = Done(0)
         interrupt = Interrupt(done.said.append)
-        (job,) = engine.select([(PLAYBOOK, load(PLAYBOOK))], only or ("closed",))
+        (job,) = engine.select([(playbook, load(playbook))], only or ("closed",))
         self.proxy.begin(plan)
         try:
             target = self.target()
@@ -119,11 +126,15 @@ class World:
         ]
         return [one for one in found if one != "configmaps drills-lab"]
 
+    def silences(self) -> list[str]:
+        """The ids of the silences that stand."""
+        return [one.id for one in Alertmanager(self.alertmanager).silences() if one.stands]
+
     def clean(self) -> list[str]:
         """Recover, and see that nothing is left; what recovery said."""
         said: list[str] = []
-        recover(self.direct, said.append)
-        assert self.left() == [], said
+        recover(self.direct, said.append, alertmanager=self.target().way_to_alertmanager())
+        assert (self.left(), self.silences()) == ([], []), said
         if lease := read(self.direct, LEASE):
             delete(self.direct, LEASE, uid=lease["metadata"]["uid"])
         return said
@@ -145,7 +156,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             cluster = Cluster.connect(kubeconfig=kubeconfig, budget=BUDGET)
             return Target("cluster", "misbehaving", cluster, addresses, 60.0, BUDGET)
 
-        yield World(Cluster.connect(kubeconfig=lab.kubeconfig), proxy, target, folder)
+        yield World(Cluster.connect(kubeconfig=lab.kubeconfig), proxy, target, folder, lab.alertmanager)
 
 
 def upstreams(lab: LabStatus) -> dict[str, Upstream]:
@@ -244,11 +255,24 @@ def lies(done: Done, left: Sequence[str] = ()) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("by", [0, 4])
-def test_what_fails_once_at_every_call_is_tried_again_and_all_is_shown(world: World, by: int) -> None:
-    done = world.run(rotated(by))
-    assert (done.status, lies(done), world.left()) == (0, [], []), done
+@pytest.fixture(scope="module")
+def silent(world: World) -> Path:
+    """The same playbook, waking nobody."""
+    path = world.folder / "silent.yaml"
+    path.write_text(PLAYBOOK.read_text().replace("spec:\n", "spec:\n  notify: silence\n", 1))
+    return path
+
+
+@pytest.mark.parametrize(("by", "silenced"), [(0, False), (4, True)])
+def test_what_fails_once_at_every_call_is_tried_again_and_all_is_shown(
+    world: World, silent: Path, by: int, silenced: bool
+) -> None:
+    done = world.run(rotated(by), playbook=silent if silenced else PLAYBOOK)
+    assert (done.status, lies(done), world.left(), world.silences()) == (0, [], [], []), done
     assert len(done.faults) > 40
+    assert ({MAKE_SILENCE, END_SILENCE} <= {call for call, _ in done.faults}) == silenced
+    (alert,) = done.drill("closed").alerts
+    assert (alert.notified_at is None, len(alert.silenced_by)) == (silenced, int(silenced))
     assert read(world.direct, LEASE) is None
 
 
@@ -351,6 +375,76 @@ def test_without_alertmanager_a_notification_counts_and_without_its_deletion_a_p
     done = world.run(together(from_on(COUNT, "alertmanager", Fault.CLOSED), alone_at(DELETE_POD, Fault.FORBIDDEN)))
     assert (done.status, lies(done), world.left()) == (0, [], []), done
     assert done.drill("closed").alerts[0].notified_at is not None
+
+
+@pytest.mark.parametrize("fault", IN_PASSING, ids=str)
+def test_a_silence_is_made_once_and_ended_whatever_fails_once(world: World, fault: Fault) -> None:
+    wanted = OwnSilence({"alertname": "Nobody", "fault": fault.name}, "drills: run test", time.time() + 60)
+    way = world.target().way_to_alertmanager()
+    assert way is not None
+    alertmanager = Alertmanager(way, timeout=BUDGET.answer, budget=BUDGET)
+    world.proxy.begin(lambda call, nth: fault if call in (MAKE_SILENCE, END_SILENCE) and nth == 1 else None)
+    made = alertmanager.create_silence(wanted)
+    assert world.silences() == [made]
+    alertmanager.expire_silence(made)
+    assert world.silences() == []
+    alertmanager.expire_silence(made)  # it can be repeated
+    assert len(world.proxy.faults) == 2
+    world.proxy.begin()
+
+
+def test_a_silence_that_is_refused_makes_no_attack(world: World, silent: Path) -> None:
+    done = world.run(alone_at(MAKE_SILENCE, Fault.FORBIDDEN), playbook=silent)
+    assert (done.status, lies(done), world.left(), world.silences()) == (3, [], [], []), done
+    assert "answered 403 to /api/v2/silences" in repr(done)
+    assert done.drill("closed").enforcement.attempts == 0
+
+
+def test_an_alertmanager_that_is_gone_from_the_attack_on_leaves_a_silence_that_recover_ends(
+    world: World, silent: Path
+) -> None:
+    done = world.run(from_on(COUNT, "alertmanager", Fault.CLOSED), playbook=silent)
+    left, standing = world.left(), world.silences()
+    said = world.clean()
+    assert (done.status, lies(done, left)) == (3, []), done
+    drill = done.drill("closed")
+    assert (drill.alerts[0].verdict, drill.recovery.verdict) == ("not-judged", "not-verified")
+    assert "ends by itself at" in drill.recovery.reason
+    assert (len(left), len(standing)) == (1, 1)
+    assert said == ['restored: silence {alertname="Denied"} at Alertmanager, of the drill closed: ended']
+
+
+NOWHERE = "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("laid_at", "asked_at", "seconds", "verdict", "words"),
+    [
+        (
+            NOWHERE,
+            None,
+            60,
+            "not-verified",
+            "(tried 4 times); it ends by itself at",
+        ),
+        (NOWHERE, None, -60, "self-healed", "it ended by itself at"),
+        (NOWHERE, "alertmanager", 60, "not-verified", "does not know it, and it was laid at http://127.0.0.1:1"),
+        (NOWHERE, "alertmanager", -60, "restored", "it is not there (any more)"),
+        ("alertmanager", None, 60, "restored", "it is not there (any more)"),
+    ],
+)
+def test_a_silence_that_cannot_be_asked_for_or_that_nobody_knows(
+    world: World, laid_at: str, asked_at: str | None, seconds: float, verdict: str, words: str
+) -> None:
+    address = world.alertmanager if laid_at == "alertmanager" else laid_at
+    how = ExpireSilence(
+        alertmanager=address, labels={"alertname": "X"}, comment="drills: run x", ends_at=time.time() + seconds
+    )
+    record = Record(run="x", order=0, what="a silence", at="now", undo=how)
+    way = None if asked_at is None else Reach.plainly(world.alertmanager)
+    undone = put_back(world.direct, record, alertmanager=way)
+    assert (undone.verdict, undone.finished, words in undone.text) == (verdict, verdict != "not-verified", True), undone
+    assert exit_status([undone]) == (3 if verdict == "not-verified" else 0)
 
 
 @pytest.mark.slow

@@ -7,14 +7,23 @@ from typing import Any
 
 import pytest
 
-from alerts.alertmanager import Deliveries, ManagedAlert, Silence
-from alerts.delivery import DeliveryFacts, Tries, decide_active, decide_delivery, tries_since, unsure_of_tries
+from alerts.alertmanager import Deliveries, ManagedAlert
+from alerts.delivery import (
+    DeliveryFacts,
+    Tries,
+    decide_active,
+    decide_delivery,
+    decide_silenced,
+    tries_since,
+    unsure_of_tries,
+)
 from alerts.inputs import culprit, nearest, no_match
 from alerts.life import Life
 from alerts.prometheus import LoadedRecord, LoadedRule, Series
 from alerts.promql import comparisons, selectors
 from alerts.receiver import Notification, NotifiedAlert
 from alerts.routing import Route
+from alerts.silences import Silence
 from alerts.whynot import Birth, Facts, Peak, as_written, concerning, decide
 
 RULE = LoadedRule(
@@ -280,3 +289,43 @@ def test_series_of_another_alert_do_not_count() -> None:
     labels = {"direction": "IN", "severity": "warning"}
     assert concerning([ingress, egress, either], labels) == [ingress, either]
     assert concerning([ingress, egress], {}) == [ingress, egress]
+
+
+def by(*ids: str, **change: Any) -> ManagedAlert:
+    return managed(state="suppressed", silenced_by=ids, **change)
+
+
+def silenced(*sightings: tuple[float, ManagedAlert], **change: Any) -> str | None:
+    found = dataclasses.replace(DELIVERY, managed=sightings[-1][1], **change)
+    stop = decide_silenced(found, frozenset({"ours", "ours-too"}), sightings)
+    return None if stop is None else stop.at
+
+
+@pytest.mark.parametrize(
+    ("alert", "at"),
+    [
+        (by("ours"), None),
+        (by("ours", "ours-too"), None),
+        (by("ours", "anns"), "silenced"),
+        (by("anns"), "silenced"),
+        (by("ours", inhibited_by=("f1",)), "inhibited"),
+        (by("ours", muted_by=("weekend",)), "time-muted"),
+        (by("ours", receivers=("elsewhere",)), "wrong-receiver"),
+    ],
+)
+def test_only_our_own_silence_counts_as_delivered(alert: ManagedAlert, at: str | None) -> None:
+    route = dataclasses.replace(ROUTE, muted_by=alert.muted_by)
+    assert silenced((1.0, alert), (31.0, alert), routes=(route,)) == at
+
+
+def test_a_silenced_alert_on_a_route_that_tells_nobody() -> None:
+    for change, at in (({"muted_by": ("weekend",)}, "time-muted"), ({"integrations": ()}, "wrong-receiver")):
+        route = dataclasses.replace(ROUTE, **change)
+        assert silenced((1.0, by("ours")), (40.0, by("ours")), routes=(route,)) == at
+
+
+def test_what_a_silenced_alert_met_counts_once_group_wait_is_over() -> None:
+    assert silenced((1.0, by("ours")), (30.9, by("ours"))) == "unknown"  # gone before anybody would have been told
+    inhibited = by("ours", inhibited_by=("f1",))
+    assert silenced((1.0, by("ours")), (31.0, inhibited)) == "inhibited"
+    assert silenced((1.0, inhibited), (31.0, inhibited), (40.0, by("ours"))) is None

@@ -370,3 +370,24 @@ def test_two_playbooks_of_one_name_are_refused(written: list[Written]) -> None:
     for make in (stream, base):
         with pytest.raises(InputError, match="admin-path"):
             make([written[0], written[0]], Settings())
+
+
+def test_a_playbook_that_silences_gets_the_rights_for_it_and_time_to_lift(tmp_path: Path) -> None:
+    path = tmp_path / "silent.yaml"
+    path.write_text(SHIPPED[0].read_text().replace("spec:\n", "spec:\n  notify: silence\n", 1))
+    loud, silent = (Written(one, load(one)) for one in (SHIPPED[0], path))
+    settings = Settings(alertmanager="service:monitoring/alertmanager-operated:9093")
+    verbs = [
+        {verb for rule in role["rules"] if "services/proxy" in rule["resources"] for verb in rule["verbs"]}
+        for one in (loud, silent)
+        for role in of_kind(of_playbook(one, settings), "Role")
+        if role["metadata"]["namespace"] == "monitoring"
+    ]
+    assert verbs == [{"get"}, {"get", "create", "delete"}]
+    deadlines = [
+        of_kind(of_playbook(one, settings), "CronJob")[0]["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"]
+        for one in (loud, silent)
+    ]
+    assert deadlines[1] > deadlines[0]
+    with pytest.raises(InputError, match="notify: silence, and silences are laid at Alertmanager"):
+        of_playbook(silent, Settings(alertmanager=""))

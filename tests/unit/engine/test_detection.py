@@ -98,3 +98,24 @@ def test_without_a_receiver_alertmanager_must_have_it_for_somebody() -> None:
 
 def test_what_cannot_be_judged_is_not_premature() -> None:
     assert judge_alert(replace(FACTS, active_before=True, unjudged="the rule was changed")).verdict == "not-judged"
+
+
+def test_silenced_by_this_run_alone_counts_as_delivered() -> None:
+    facts = replace(FACTS, times=replace(LIVED, notified=None), expects_notice=False, silenced_by=("s1",))
+    alert = judge_alert(facts)
+    assert (alert.verdict, alert.silenced_by, alert.notified_at, alert.reason) == ("detected", ["s1"], None, "")
+    late = judge_alert(replace(facts, within=20.0))
+    assert (late.verdict, late.silenced_by) == ("late", ["s1"])
+    missed = judge_alert(replace(facts, times=Times(), stop=Stopped("no-series", "x")))
+    assert (missed.verdict, missed.silenced_by) == ("missed", [])
+
+
+def test_what_would_not_have_been_delivered_without_our_silence_is_not() -> None:
+    facts = replace(FACTS, times=replace(LIVED, notified=None), expects_notice=False, undelivered=True)
+    alert = judge_alert(replace(facts, stop=Stopped("silenced", "by ann")))
+    assert (alert.verdict, alert.stopped_at, alert.reason) == ("undelivered", "silenced", "by ann")
+
+
+def test_whoever_was_told_in_spite_of_our_silence_is_said() -> None:
+    alert = judge_alert(replace(FACTS, expects_notice=False, told="a receiver was notified"))
+    assert (alert.verdict, alert.flags, alert.reason) == ("detected", ["paged"], "a receiver was notified")

@@ -9,9 +9,9 @@ import pytest
 
 from drills.engine.faulted import recovery
 from drills.engine.faulting import FaultFacts, PathAttempt, judge_fault, passed
-from drills.engine.recovery import Undone
 from drills.engine.result import Recovery
 from drills.engine.seen import FaultSeen
+from drills.engine.undone import Undone
 from drills.errors import DrillsError, WorldError
 from drills.inject.base import Attempt, OutcomeKind
 from drills.inject.plaintext import Plaintext, PlaintextVerdict

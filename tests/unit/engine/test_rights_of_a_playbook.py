@@ -150,3 +150,17 @@ def test_what_another_right_includes_is_left_out_and_reasons_are_kept() -> None:
 def test_a_right_in_words() -> None:
     assert str(Right("", "pods/exec", "get", "a", "x")) == "get pods/exec x in a"
     assert str(Right("cilium.io", "ciliumnodes", "list", None)) == "list ciliumnodes.cilium.io cluster-wide"
+
+
+def test_silences_are_made_and_ended_at_a_proxied_alertmanager_and_nowhere_else(tmp_path: Path) -> None:
+    expected = "{denied: {status: 403}, alerts: [{name: Denied, within: 1m}]}"
+    text = HTTP.replace("SOURCE", "{namespace: front}").replace("{denied: {status: 403}}", expected)
+    quiet = playbook(tmp_path, text.replace("  - name: one\n", "  - name: one\n    notify: silence\n"))
+    at = ("service:mon/prometheus:9090", "service:mon/https:alertmanager:web/am")
+    assert of(needed(quiet, None, at, alertmanager=at[1]), "mon") == {
+        "get services/proxy:prometheus:9090", "get services/proxy:https:alertmanager:web",
+        "create services/proxy:https:alertmanager:web", "delete services/proxy:https:alertmanager:web",
+    }  # fmt: skip
+    loud = playbook(tmp_path, text)
+    assert {one.split()[0] for one in of(needed(loud, None, at, alertmanager=at[1]), "mon")} == {"get"}
+    assert needed(quiet, None, (), alertmanager="http://am.example:9093") == needed(quiet)

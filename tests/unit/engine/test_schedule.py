@@ -182,3 +182,12 @@ def check_undisturbed(plan: Plan, mover: Planned, reader: Planned) -> None:
         return
     assert mover.attack_over <= reader.starts or mover.starts >= reader.ends
     assert not (prints[0].expects & prints[1].quiet) or mover.ends <= reader.starts or mover.starts >= reader.ends
+
+
+def test_a_silenced_drill_lasts_until_its_alert_is_at_rest() -> None:
+    loud = drill_text("a", "http", API, (HTTP,), resolves=False)
+    silent = loud.replace("name: a,", "name: a, notify: silence,")
+    (first,), (second,), (third,) = (
+        plan_of(one).drills for one in (loud, silent, drill_text("a", "http", API, (HTTP,)))
+    )
+    assert first.durations.resolution < second.durations.resolution == third.durations.resolution

@@ -71,9 +71,10 @@ def test_without_a_cluster_every_node_stands_for_all(tmp_path: Path) -> None:
 def test_a_drill_that_looks_for_no_plaintext_makes_no_capture_pods(tmp_path: Path) -> None:
     text = SHIPPED.read_text().replace("      plaintext: none\n", "").replace("allow: [capture]", "allow: []")
     found = [f"{one.action} {one.title}" for one in of("wireguard-key", text, tmp_path, ["k8s-w1", "k8s-w2"])]
+    number = [one.name for one in load(SHIPPED).drills].index("wireguard-key") + 1
     assert found[2:] == [
-        "create ConfigMap frontend/drill-frontend-RUN-15",
-        "create Pod frontend/drill-frontend-RUN-15",
+        f"create ConfigMap frontend/drill-frontend-RUN-{number}",
+        f"create Pod frontend/drill-frontend-RUN-{number}",
         "change CiliumNode k8s-w1",
     ]
 
@@ -101,3 +102,11 @@ def test_a_flood_has_a_pod_for_the_master_and_for_each_worker(tmp_path: Path) ->
     pods = [one.name for one in found if one.kind == "Pod"]
     number = [one.name for one in load(SHIPPED).drills].index("flood") + 1
     assert pods == [f"drill-frontend{role}-RUN-{number}" for role in ("-master", "-worker1", "-worker2", "")]
+
+
+def test_the_silences_of_a_drill_are_listed(tmp_path: Path) -> None:
+    text = SHIPPED.read_text().replace("spec:\n", "spec:\n  notify: silence\n", 1)
+    (silence,) = [one for one in of("admin-path", text, tmp_path) if one.kind == "Silence"]
+    assert silence.title == 'Silence {alertname="CiliumHTTPRequestsDenied", severity="warning"}'
+    assert "ends by itself" in silence.undo
+    assert not [one for one in of("admin-path", SHIPPED.read_text(), tmp_path) if one.kind == "Silence"]

@@ -111,3 +111,28 @@ def test_a_playbook_is_immutable() -> None:
     playbook = parse(ZERO_TRUST, "f")
     with pytest.raises(ValueError, match="frozen"):
         playbook.kind = "Other"  # type: ignore[misc, assignment]
+
+
+@pytest.mark.parametrize(
+    ("playbook", "drill", "found"),
+    [
+        ("", "", "page"),
+        ("notify: silence", "", "silence"),
+        ("notify: silence", "notify: page", "page"),
+        ("notify: page", "notify: silence", "silence"),
+    ],
+)
+def test_a_drill_notifies_as_its_playbook_unless_it_says_otherwise(playbook: str, drill: str, found: str) -> None:
+    text = ZERO_TRUST.replace("spec:\n", f"spec:\n  {playbook}\n").replace(
+        "- name: admin-path\n", f"- name: admin-path\n    {drill}\n"
+    )
+    (first, *_) = parse(text, "f").drills
+    assert first.notify == found
+    assert [one.name for one in first.silenced] == (["CiliumHTTPRequestsDenied"] if found == "silence" else [])
+
+
+def test_the_json_schema_knows_who_is_notified() -> None:
+    schema = json_schema()["$defs"]
+    notify = {name: schema[name]["properties"]["notify"] for name in ("Drill", "Spec")}
+    assert {name: one["default"] for name, one in notify.items()} == {"Drill": "the playbook's", "Spec": "page"}
+    assert all(one["enum"] == ["page", "silence"] for one in notify.values())

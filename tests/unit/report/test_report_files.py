@@ -158,7 +158,7 @@ ADDED = {
         "defaultDeny",
     },
     "drills.0.control": {"reason", "outcomes"},
-    "drills.0.alerts.0": {"withinSeconds", "resolvesWithinSeconds"},
+    "drills.0.alerts.0": {"withinSeconds", "resolvesWithinSeconds", "silencedBy"},
     "drills.0.quiet.0": {"reason"},
     "drills.0.recovery": {"reason"},
     "provenance": {"journal", "images", "notJudged", "replicas", "processes"},

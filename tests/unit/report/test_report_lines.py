@@ -23,7 +23,10 @@ from drills.engine.events import (
 )
 from drills.engine.result import FlowEvidence, Result
 from drills.report.console import Console
+from drills.report.html import page
+from drills.report.junit import junit_xml
 from drills.report.lines import Lines, verdict_lines
+from drills.report.record import Record
 
 GOLDEN = Path(__file__).parent / "golden"
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -204,3 +207,24 @@ def test_many_threads_may_tell_at_once() -> None:
     assert len(lines) == 400
     for name in names:
         assert [line.split(": ")[1] for line in lines if f" {name}: " in line] == [f"note {n}" for n in range(50)]
+
+
+def silenced(**change: object) -> Result:
+    alert = factory.detected().model_copy(update={"notified_at": None, "silenced_by": ["s1"], **change})
+    return factory.result(factory.drill(alerts=[alert]))
+
+
+def test_a_silenced_alert_is_said_to_be_silenced_in_every_report() -> None:
+    text = "\n".join(verdict_lines(silenced()))
+    assert "reached Alertmanager, silenced by this run, as the playbook asks." in text
+    assert "notified" not in text
+    assert "silenced by this run, as the playbook asks" in junit_xml(silenced())
+    assert "silenced by this run, as the playbook asks" in page(silenced(), Record())
+
+
+def test_an_alert_that_woke_somebody_in_spite_of_its_silence_is_no_good_news() -> None:
+    woke = silenced(flags=["paged"], silenced_by=[], reason="a receiver was notified")
+    text = "\n".join(verdict_lines(woke))
+    assert "CiliumHTTPRequestsDenied was to wake nobody, and may have: a receiver was notified." in text
+    assert "alert_relabel_configs" in text
+    assert "was to wake nobody" in page(woke, Record())
