@@ -7,13 +7,17 @@ PACKAGES := nftables iproute2 util-linux openssl prometheus prometheus-alertmana
 	postgresql wireguard-go wireguard-tools iperf3 curl procps python3-venv
 TESTED_WITH := chromium chromium-driver fonts-dejavu-core prometheus-pushgateway
 
-.PHONY: drill test unit check format bench system lock clean
+.PHONY: drill test test-slow unit check format bench system lock clean
 
 drill: $(VENV)/.installed system
 	$(BIN)/drills run playbooks/zero-trust.yaml --lab
 
 test: $(VENV)/.installed system tested-with
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# What takes hours, or runs in real time.
+test-slow: $(VENV)/.installed system tested-with
+	$(BIN)/pytest -m slow --timeout=0 -s
 
 unit: $(VENV)/.installed
 	$(BIN)/pytest -n 2 tests/unit

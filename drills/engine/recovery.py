@@ -71,10 +71,11 @@ def recover(
 
 
 def exit_status(undone: Sequence[Undone]) -> int:
-    """Of a recovery: 0 restored, 1 something was not, 3 that could not be found out."""
+    """Of a recovery: 0 restored, 1 something was not, 3 that could not be found out, or its record is still there."""
     if any(one.verdict == "not-restored" and not one.accepted for one in undone):
         return 1
-    return WorldError.exit_status if any(one.verdict == "not-verified" for one in undone) else 0
+    open_ = any(one.verdict == "not-verified" or not one.finished for one in undone if not one.accepted)
+    return WorldError.exit_status if open_ else 0
 
 
 def _recover_one(

@@ -36,13 +36,13 @@ def create_secret(api: Api, secret: Secret, *, kind: str, labels: Mapping[str, s
 
 
 def secrets(api: Api, namespace: str, labels: Mapping[str, str]) -> list[Secret]:
-    """Every Secret of a namespace with these labels; none where there is no such namespace."""
+    """Every Secret of a namespace with these labels; the list of a namespace that is not there is empty, never 404."""
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     path = core("secrets", namespace)
-    found = api.find(f"list Secrets in {namespace}", "GET", path, query={"labelSelector": selector})
+    found = api.call(f"list Secrets in {namespace}", "GET", path, query={"labelSelector": selector})
     return [
         Secret(namespace, str(item["metadata"]["name"]), _decoded(item.get("data") or {}))
-        for item in (found or {}).get("items") or ()
+        for item in found.get("items") or ()
     ]
 
 

@@ -85,6 +85,7 @@ def behave(_: Call, __: int) -> Fault | None:
 
 _NAMES = (
     (re.compile(r"drills-undo-[-0-9a-f]+"), "UNDO"),
+    (re.compile(r"drill-capture-[a-z0-9-]+-[0-9a-f]{6}"), "CAPTURE"),
     (re.compile(r"drill-[a-z-]+-[0-9a-f]{6}-[0-9]+"), "DRILL"),
     (re.compile(r"/silence/[-0-9a-f]+"), "/silence/ID"),
     (re.compile(r"/cilium-[a-z0-9]{5}/"), "/AGENT/"),
