@@ -26,8 +26,8 @@ _POSIX: Final = {
 }  # fmt: skip
 _UNICODE: Final = {"L": "A-Za-z", "Lu": "A-Z", "Ll": "a-z", "N": "0-9", "Nd": "0-9"}  # as far as ASCII goes
 _MEMBER: Final = re.compile(
-    r"\[:(?P<not>\^?)(?P<posix>\w+):\]|\\[pP](?:\{(?P<long>\^?\w+)\}|(?P<short>\w))|\\x\{(?P<hex>[0-9A-Fa-f]+)\}|\\(?P<escape>.)"
-    r"|(?P<plain>[\[&~|-])|.",
+    r"\[:(?P<not>\^?)(?P<posix>\w+):\]|\\[pP](?:\{(?P<long>\^?\w+)\}|(?P<short>\w))"
+    r"|\\x\{(?P<hex>[0-9A-Fa-f]+)\}|\\(?P<escape>.)|(?P<plain>[\[&~|-])|.",
     re.DOTALL,
 )
 _TOKEN: Final = re.compile(
