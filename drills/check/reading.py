@@ -119,7 +119,7 @@ def files(path: Path, unreadable: list[Finding]) -> list[Path]:
     if not found and not closed:
         raise InputError(f"There is nothing to check in {path}: it holds no file with {', '.join(SUFFIXES)}.")
     unreadable += closed
-    return found
+    return [each for each in found if not is_written(each)]
 
 
 def _below(folder: Path, unreadable: list[Finding]) -> Iterator[Path]:
@@ -140,7 +140,7 @@ def _closed(path: Path, message: str) -> Finding:
 
 def _wanted(file: Path) -> bool:
     named = file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-    return named and _readable(file) and not is_written(file)
+    return named and _readable(file)
 
 
 def _readable(file: Path) -> bool:

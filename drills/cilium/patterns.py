@@ -26,13 +26,15 @@ _POSIX: Final = {
 }  # fmt: skip
 _UNICODE: Final = {"L": "A-Za-z", "Lu": "A-Z", "Ll": "a-z", "N": "0-9", "Nd": "0-9"}  # as far as ASCII goes
 _MEMBER: Final = re.compile(
-    r"\[:(?P<not>\^?)(?P<posix>\w+):\]|\\[pP](?:\{(?P<long>\^?\w+)\}|(?P<short>\w))|\\(?P<escape>.)|(?P<plain>[\[&~|-])|.",
+    r"\[:(?P<not>\^?)(?P<posix>\w+):\]|\\[pP](?:\{(?P<long>\^?\w+)\}|(?P<short>\w))"
+    r"|\\x\{(?P<hex>[0-9A-Fa-f]+)\}|\\(?P<escape>.)|(?P<plain>[\[&~|-])|.",
     re.DOTALL,
 )
 _TOKEN: Final = re.compile(
     r"\\Q(?P<quoted>.*?)(?:\\E|$)"
     r"|(?P<members>\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\])"
     r"|(?P<unicode>\\[pP](?:\{\^?\w+\}|\w))"
+    r"|\\x\{(?P<hex>[0-9A-Fa-f]+)\}"
     r"|\\(?P<escape>.)"
     r"|(?P<repeat>(?:[*+?]|\{\d+(?:,\d*)?\})[*+?]*)"
     r"|(?P<open>\[)"
@@ -98,9 +100,18 @@ def _member(match: re.Match[str]) -> str:
         if members is None or match["not"] or text.startswith("\\P"):
             raise PatternError(f"error parsing regexp: invalid character class range: `{text}`")
         return members
+    if match["hex"] is not None:
+        return _hex(match["hex"])
     if match["escape"] is not None:
         return _escape(match["escape"])
     return f"\\{text}" if match["plain"] and text != "-" else text  # Python warns of nested sets
+
+
+def _hex(digits: str) -> str:
+    try:
+        return re.escape(chr(int(digits, 16)))
+    except (ValueError, OverflowError) as error:
+        raise PatternError(f"error parsing regexp: invalid escape sequence: `\\x{{{digits}`") from error
 
 
 def _escape(escape: str) -> str:
@@ -141,6 +152,7 @@ _TRANSLATIONS: Final[Mapping[str, Callable[[str], str]]] = {
     "quoted": re.escape,
     "members": _members,
     "unicode": lambda text: _members(f"[{text}]"),
+    "hex": _hex,
     "escape": _escape,
     "repeat": _repeat,
     "open": _unclosed,

@@ -136,8 +136,8 @@ def test_written_tests_are_passed_by_promtool_alone_and_notice_every_change(tmp_
 
 def test_written_tests_are_no_input_and_are_written_anew(tmp_path: Path) -> None:
     shipped = (ROOT / "playbooks" / "admin-path.yaml", ROOT / "alerts")
-    for _ in range(2):
-        found(*shipped, tmp_path, options=Options(write_tests=tmp_path))
+    for given in (shipped, (*shipped, tmp_path)):
+        found(*given, options=Options(write_tests=tmp_path))
     assert len(list(tmp_path.iterdir())) == 4
     assert rules_of(reading.read([tmp_path], Options())).alerts == []
 

@@ -23,6 +23,7 @@ from drills.cilium.patterns import PatternError, dns_matches, re2
         ("GET|POST", "POST", True),
         ("GET|POST", "POSTS", False),
         ("(?i)get", "GET", True),
+        (r"/\x{41}[\x{2d}b]+", "/A-b", True),
         (r"\Qa.b\E", "a.b", True),
         (r"\Qa.b\E", "axb", False),
         (r"/[[:alpha:]]+", "/abc", True),
@@ -64,7 +65,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("expression", REFUSED)
+@pytest.mark.parametrize("expression", [*REFUSED, r"\x{110000}", r"\x{g}"])
 def test_what_re2_refuses(expression: str) -> None:
     with pytest.raises(PatternError, match=r"^error parsing regexp: "):
         re2(expression)
