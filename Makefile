@@ -13,7 +13,7 @@ drill: $(VENV)/.installed system
 	$(BIN)/drills run playbooks/zero-trust.yaml --lab
 
 test: $(VENV)/.installed system tested-with
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # What takes hours, or runs in real time.
 test-slow: $(VENV)/.installed system tested-with
