@@ -8,7 +8,6 @@ from typing import Any, Final, Literal
 
 from drills.check.world import Manifest
 from drills.cilium import policy as api
-from drills.cilium.decide import Policies
 from drills.cilium.entries import (
     EGRESS,
     INGRESS,
@@ -295,8 +294,3 @@ def _key(data: Any, rest: str) -> str:
 
 def _goes_on(rest: str, key: str) -> bool:
     return bool(key) and rest.startswith(key) and rest[len(key) : len(key) + 1] in {"", ".", "["}
-
-
-def all_rules(cases: Iterable[Case], services: Services) -> Policies:
-    """What all policies come to that Cilium imports."""
-    return Policies(tuple(rule for case in cases for rule in compiled(case, services)))
