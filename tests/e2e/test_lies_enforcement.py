@@ -391,7 +391,7 @@ def test_recovery_takes_time_and_leaves_nothing_of_the_drills(meddled: Run) -> N
 def test_a_resolver_that_refuses_by_itself_is_never_held(other_dns: Run) -> None:
     """The lookups passed the policy: counter and flows of Cilium's DNS proxy show no denial at all."""
     verdict, reason = other_dns.held("resolver-refuses")
-    assert other_dns["resolver-refuses"]["enforcement"]["outcomes"] == {"dns-refused": 60}
+    assert other_dns["resolver-refuses"]["enforcement"]["outcomes"] == {"dns-refused": 20}
     assert other_dns["resolver-refuses"]["control"]["verdict"] == "up"
     assert verdict == "breached"
     assert "the policy made only 0 by counter, 0 by flow" in reason
@@ -401,8 +401,8 @@ def test_a_denied_name_on_an_allowed_address_judges_nothing(other_dns: Run) -> N
     """The datapath knows addresses, not names: the connection stands, and that is no leak."""
     enforcement = other_dns["shared-address"]["enforcement"]
     assert (enforcement["verdict"], enforcement["leaked"]) == ("inconclusive", 0)
-    assert enforcement["outcomes"] == {"shared-address": 60}
-    assert "shared-address: 60" in enforcement["reason"]
+    assert enforcement["outcomes"] == {"shared-address": 20}
+    assert "shared-address: 20" in enforcement["reason"]
 
 
 def test_no_attempt_is_made_before_the_drill_pod_has_its_identity(other_dns: Run) -> None:
