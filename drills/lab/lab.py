@@ -82,9 +82,11 @@ class Lab:
         progress("Applying the manifests")
         notes = applying.apply_all(self._server, self._settings.manifests, self._settings.validation)
         progress("Waiting for the pods and for the first scrape")
-        troubles, _ = await asyncio.gather(self._workloads_settled(), self._monitoring.ready())
+        troubles, apart, _ = await asyncio.gather(
+            self._workloads_settled(), self._nodes_met(), self._monitoring.ready()
+        )
         log.info("ready after %.1f s", time.monotonic() - began)
-        return {"authority": made.authority.read_text(), "notes": [*self._agents.notes, *notes, *troubles]}
+        return {"authority": made.authority.read_text(), "notes": [*self._agents.notes, *notes, *troubles, *apart]}
 
     async def ended(self) -> None:
         """Return when the lab has a reason of its own to end: never, so far."""
@@ -108,6 +110,17 @@ class Lab:
             inside[f"agent-{node}"] = (str(address), plan.AGENT_METRICS_PORT)
             inside[f"hubble-{node}"] = (str(address), plan.HUBBLE_METRICS_PORT)
         return inside
+
+    async def _nodes_met(self) -> list[str]:
+        """Pods of one node reach those of another only after their nodes' first handshake, which takes seconds where
+        its first packet is lost.
+        """
+        try:
+            async with asyncio.timeout(WORKLOADS_SECONDS):
+                await self._agents.met()
+        except TimeoutError:
+            return ["The nodes do not reach each other."]
+        return []
 
     async def _workloads_settled(self) -> list[str]:
         """What is still not as the manifests want it when waiting longer is pointless."""

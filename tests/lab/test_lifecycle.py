@@ -155,7 +155,10 @@ def eventually(get: Callable[[], T]) -> T:
 
 
 def gone(lab: Anatomy) -> None:
-    eventually(lambda: not lab.remains())
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while remains := lab.remains():
+        assert time.monotonic() < deadline, remains
+        time.sleep(0.02)
 
 
 def starting(home: Home, starter: subprocess.Popen[str]) -> Anatomy:

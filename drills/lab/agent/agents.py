@@ -130,6 +130,10 @@ class Agents:
         """Return when everything that the API says at this moment is in force. WorldError if that takes too long."""
         await self._realised_change(self._asked)
 
+    async def met(self) -> None:
+        """Return when every node has reached all others, as pods do."""
+        await self._health.met()
+
     def commands(self) -> Mapping[str, Builtin]:
         """What ``exec`` finds in an agent's container."""
         debug = Debug(self.nodes, self._book, self._encryption)

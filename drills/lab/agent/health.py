@@ -17,6 +17,7 @@ from drills.lab.settings import LabSettings
 
 PERIOD_SECONDS = 60.0  # of playbook time: Cilium's probe interval
 TIMEOUT_SECONDS = 3.0  # on the wall, at most; never longer than the period
+FIRST_SECONDS = 0.25  # on the wall, between two probes until the nodes have met
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -29,6 +30,7 @@ class Health:
         self._servers: list[asyncio.Server] = []
         self._task: asyncio.Task[None] | None = None
         self._now = asyncio.Event()
+        self._met = asyncio.Event()
 
     async def start(self) -> None:
         """Listen on every node, and probe from now on. OSError if a port is taken."""
@@ -47,6 +49,10 @@ class Health:
         for server in self._servers:
             server.close()
 
+    async def met(self) -> None:
+        """Return when every node has reached all others as pods do: through the tunnels, if there are any."""
+        await self._met.wait()
+
     def probe_now(self) -> None:
         """Probe without waiting for the period's end, as an agent does that has just started."""
         self._now.set()
@@ -56,13 +62,15 @@ class Health:
         due = loop.time()
         while True:
             self._now.clear()
-            await asyncio.gather(*(self._probe_from(node) for node in self._observers))
-            due = max(due + self._period, loop.time())
+            if all(await asyncio.gather(*(self._probe_from(node) for node in self._observers))):
+                self._met.set()
+            due = max(due + (self._period if self._met.is_set() else FIRST_SECONDS), loop.time())
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
                     await self._now.wait()
 
-    async def _probe_from(self, node: str) -> None:
+    async def _probe_from(self, node: str) -> bool:
+        """Whether it reaches all others."""
         others = [other for other in self._observers if other != node]
         router = str(plan.router_of(node))
         nodes, endpoints = await asyncio.gather(
@@ -75,6 +83,7 @@ class Health:
                 counts.set(metrics.HEALTH_STATUS, number, type=kind, status=status)
         counts.set(metrics.UNREACHABLE_NODES, len(nodes) - sum(nodes))
         counts.set(metrics.UNREACHABLE_HEALTH_ENDPOINTS, len(endpoints) - sum(endpoints))
+        return all((*nodes, *endpoints))
 
     async def _reaches(self, node: str, address: str, *, source: str | None = None) -> bool:
         sock = netns.socket_in(node)
