@@ -116,7 +116,9 @@ def _modelled(selector: Selector, trial: Trial) -> bool:
     name = selector.metric
     if name is None:
         return False
-    recorded = {each.name for each in trial.records} | {UP, _ALERTS}
+    if name == _ALERTS:  # of this alert alone: no other one is on trial with it
+        return any(each.passes(trial.name) for each in selector.matchers if each.name == "alertname")
+    recorded = {each.name for each in trial.records} | {UP}
     return name in metrics.METRICS or name in recorded or name in GONE
 
 
