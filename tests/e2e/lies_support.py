@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from conftest import BIN, ROOT, Ended, Lab, drills_of
+from command import BIN, ROOT, Ended, Lab, drills_of
 
 from drills.errors import WorldError
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from conftest import Ended, Lab
+from command import Ended, Lab
 from lies_support import Inside, drill_of, events_of
 
 THEIRS = """

@@ -10,7 +10,7 @@ from typing import Any
 
 import junitparser
 import pytest
-from conftest import SHIPPED, Drills, Ended, Lab
+from command import SHIPPED, Drills, Ended, Lab
 
 pytestmark = pytest.mark.lab
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import BIN, SHIPPED, Drills, Ended
+from command import BIN, SHIPPED, Drills, Ended
 
 from drills.errors import WorldError
 from drills.lab import client

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Lab
+from command import Lab
 from test_recovery import reached, start
 
 pytestmark = pytest.mark.lab

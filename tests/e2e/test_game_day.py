@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Ended, Lab, drills_of
+from command import ROOT, Ended, Lab, drills_of
 from test_recovery import left_of, state
 from test_wireguard_drill import keys
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SHIPPED, Ended, K, Lab
+from command import SHIPPED, Ended, K, Lab
 from lies_support import Inside, Running, _ancestors, eventually, verdict
 from test_recovery import QUICK, reached, start
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BIN, SHIPPED, Drills, Lab
+from command import BIN, SHIPPED, Drills, Lab
 
 from drills.engine.drill import PROOF_SECONDS
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import Drills, Ended, Lab
+from command import Drills, Ended, Lab
 from lies_support import LIES, Inside, Running, alert_of, drill_of, lab_with, quiet_of, verdict
 
 pytestmark = pytest.mark.lab

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from conftest import Ended, Lab
+from command import Ended, Lab
 from lies_support import LIES, alert_of, drill_of, lab_with, quiet_of, verdict
 
 pytestmark = pytest.mark.lab

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Lab, drills_of
+from command import Lab, drills_of
 from lies_support import Inside, Running
 from meddler import Meddler, Run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ended, Lab, drills_of
+from command import Ended, Lab, drills_of
 
 pytestmark = pytest.mark.lab
 

@@ -22,7 +22,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from conftest import Ended, Lab
+from command import Ended, Lab
 
 pytestmark = pytest.mark.lab
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import BIN, Drills, Lab
+from command import BIN, Drills, Lab
 
 pytestmark = pytest.mark.lab
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 import yaml
-from conftest import Drills, Ended, Lab
+from command import Drills, Ended, Lab
 from lies_support import K, Running, alert_of, drill_of, eventually, lab_with, quiet_of
 
 from alerts.prometheus import Prometheus

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import BIN, ROOT, Drills, Lab, drills_of
+from command import BIN, ROOT, Drills, Lab, drills_of
 
 from alerts.prometheus import Prometheus
 from drills.deploy.roles import rules

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import K, Lab
+from command import K, Lab
 from test_recovery import QUICK, start
 
 pytestmark = pytest.mark.lab

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import BIN, ROOT, Drills, Lab
+from command import BIN, ROOT, Drills, Lab
 from lies_support import lab_with
 
 from drills import __version__

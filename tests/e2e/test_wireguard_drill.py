@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ended, Lab
+from command import Ended, Lab
 from lies_support import Running, events_of
 from meddler import KILL_PROBE
 from test_recovery import kill_at, reached, start

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Lab, drills_of
+from command import Lab, drills_of
 from test_recovery import BEFORE, END, READY, left_of, reached, start, state, steps
 from test_wireguard_drill import NODE, encryption, keys, kill, nothing_is_left, quick
 
