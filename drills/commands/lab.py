@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drills.commands import Commands
-from drills.commands.targets import (
-    lab_options,
-    log,
-    request,
-)
+from drills.commands.targets import lab_options, log, request
 from drills.errors import WorldError
 
 if TYPE_CHECKING:

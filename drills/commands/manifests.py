@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from drills.commands.targets import (
-    published,
-)
+from drills.commands.targets import published
 from drills.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

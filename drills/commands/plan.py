@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drills.commands.targets import (
-    in_pod,
-    lab_options,
-    log,
-    one_target,
-    published,
-    target_of,
-    watched_by,
-)
+from drills.commands.targets import in_pod, lab_options, log, one_target, published, target_of, watched_by
 
 if TYPE_CHECKING:
     from drills.engine.planning import World

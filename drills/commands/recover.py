@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drills.commands.targets import (
-    http_config_of,
-    in_pod,
-    log,
-)
+from drills.commands.targets import http_config_of, in_pod, log
 from drills.errors import Aborted, InputError
 
 if TYPE_CHECKING:

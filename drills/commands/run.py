@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drills.commands.targets import (
-    lab_options,
-    one_target,
-    published,
-    target_of,
-    watched_by,
-)
+from drills.commands.targets import lab_options, one_target, published, target_of, watched_by
 from drills.errors import WorldError
 
 if TYPE_CHECKING:
@@ -112,7 +106,7 @@ def _run(jobs: Sequence[Job], target: Target, console: Console, out: Path | None
             if len(jobs) > 1:
                 unfinished = [job.playbook.name for job in jobs[len(results) :]]
                 console.files([files.write_summary(results, folder, unfinished)])
-        publisher.close()
+            publisher.close()
     if not watched:
         log_results(results)
     verdicts = [result.verdict for result in results]

@@ -21,8 +21,9 @@ from drills.engine.realising import End, lacks, policy_input
 from drills.engine.result import ImageInput, PolicyInput, Recovery, RecoveryVerdict, SourceInput
 from drills.engine.target import Target
 from drills.engine.undo import EndContainer, digest, of_drill_pod
+from drills.engine.undone import of_error
 from drills.errors import DrillsError, WorldError
-from drills.kube import DrillPod, DrillPodSpec, Endpoint, KubeError, Made, ReplacedError, Service
+from drills.kube import DrillPod, DrillPodSpec, Endpoint, Made, ReplacedError, Service
 from drills.kube.ephemeral import EphemeralSpec, add_ephemeral, end_ephemeral, ephemeral_manifest, wait_ephemeral
 from drills.kube.pods import pod_manifest
 from drills.kube.realised import NodePolicies, node_policies
@@ -207,7 +208,7 @@ class Actors:
                 certain = ours = True  # nothing of it is left; what has its name is somebody else's
             except DrillsError as error:
                 problems.append(str(error))
-                certain = certain or not (isinstance(error, KubeError) and error.uncertain)
+                certain = certain or of_error(error) == "not-restored"
                 continue
             self._journal.undone(actor.number)
             if not ours and actor.made is not None:

@@ -69,7 +69,8 @@ def merged(found: Sequence[AlertFacts]) -> AlertFacts:
     lacks = [one.unjudged for one in found if one.unjudged is not None]
     fired = [one for one in found if one.unjudged is None and one.times.firing is not None]
     if not fired:
-        return replace(found[0], active_before=before, unjudged="; ".join(dict.fromkeys(lacks)) or None)
+        starved = next((one for one in found if one.stopped_by_gaps), found[0])
+        return replace(starved, active_before=before, unjudged="; ".join(dict.fromkeys(lacks)) or None)
     first = min(fired, key=lambda one: one.times.firing or 0.0)
     ends = [one.times.resolved for one in fired]
     open_still = [*lacks, *(one.resolution_unjudged for one in fired if one.resolution_unjudged is not None)]

@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from drills.engine.faulting import FaultFacts, PathAttempt, judge_fault, passed
 from drills.engine.result import CaptureEvidence, Control, Enforcement, Recovery, RecoveryVerdict
 from drills.engine.seen import FaultSeen, Seen
+from drills.engine.undone import of_error, worst
 from drills.errors import DrillsError
 from drills.inject.plaintext import Plaintext
-from drills.kube import KubeError
 from drills.playbook import Drill as Spec
 
 NOT_ASKED = "the playbook does not expect `plaintext: none`, so no captures were made"
-WORST: tuple[RecoveryVerdict, ...] = ("not-restored", "not-verified", "self-healed", "restored")
 
 
 def enforcement(spec: Spec, seen: Seen, fault: FaultSeen, beside: Control) -> Enforcement:
@@ -61,16 +60,12 @@ def recovery(pods: Recovery, fault: FaultSeen, problems: Sequence[DrillsError]) 
     verdicts: list[RecoveryVerdict] = [
         pods.verdict,
         *(one.verdict for one in fault.undone),
-        *(_of_error(one) for one in problems),
+        *(of_error(one) for one in problems),
         *(("not-restored",) if fault.missing.lacking else ()),
         *(("not-verified",) if fault.missing.unknown else ()),
     ]
     reasons = [pods.reason, *map(str, problems), *(f"{one.what}: {one.text}" for one in fault.undone)]
     reasons += (*fault.missing.lacking, *fault.missing.unknown)
-    verdict = next(each for each in WORST if each in verdicts)
+    verdict = worst(verdicts)
     seconds = round((pods.seconds or 0.0) + fault.repair_seconds, 1)
     return Recovery(verdict=verdict, seconds=seconds, reason="; ".join(one for one in reasons if one))
-
-
-def _of_error(error: DrillsError) -> RecoveryVerdict:
-    return "not-verified" if isinstance(error, KubeError) and error.uncertain else "not-restored"

@@ -174,6 +174,7 @@ class Flood:
         for one, attack in zip(self._state.under, self._attacks, strict=True):
             one.seen.policies, one.seen.policies_after = self._seen.policies, self._seen.policies_after
             attack.gather(enough)
+            self._seen.unasked += one.seen.unasked
         first = self._state.under[0].seen
         self._seen.counter_before, self._seen.counter_after = first.counter_before, first.counter_after
 

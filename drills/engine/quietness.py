@@ -10,6 +10,7 @@ from drills.engine import lives
 from drills.engine.detection import judge_quiet
 from drills.engine.period import Period, at_replica, failed_scrapes, inputs
 from drills.engine.polled import faults
+from drills.engine.resolving import late
 from drills.engine.result import Enforcement, Quiet
 from drills.engine.seen import Expected, Seen
 from drills.engine.verdict import ENOUGH
@@ -74,6 +75,10 @@ def _by_replica(one: Expected, began: float, sources: Sources, period: Period) -
         lacks.append(broken)
     elif (missing := _lack(one, began, sources.prometheus)) is not None:
         lacks.append(missing)
+    if one.rule is not None and any(
+        late(each, one.wanted, one.rule.interval_ms / 1000) for each in period.snapshots if each.at >= began
+    ):
+        lacks.append(f"evaluations of {one.wanted.name} were missed during the drill")
     if noise is None and period.snapshots and period.snapshots[-1].active(one.wanted.name, {}):
         lacks.append(f"{one.wanted.name} is pending still, and may fire yet")
     return noise, lacks

@@ -85,7 +85,7 @@ class Reconnected:
         now = self._awaited(lambda now: unheard(self._node.name, now, self._began), HEARD_SECONDS)
         if missing := unheard(self._node.name, now, self._began):
             text = f"{undone.text}; all nodes have its key as before, but {'; '.join(missing)}"
-            return replace(undone, verdict="not-verified", text=text)
+            return replace(undone, verdict="not-verified", text=text, finished=False)
         text = f"{undone.text}; all nodes have its key as before, and there were handshakes since ({UNTRIED})"
         return replace(undone, text=text)
 

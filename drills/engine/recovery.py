@@ -26,7 +26,7 @@ from drills.engine.undo import (
     fresh,
     revert,
 )
-from drills.engine.undone import Undone
+from drills.engine.undone import Undone, of_error
 from drills.errors import WorldError
 from drills.kube import Cluster, KubeError
 from drills.kube.ephemeral import end_ephemeral
@@ -74,7 +74,7 @@ def exit_status(undone: Sequence[Undone]) -> int:
     """Of a recovery: 0 restored, 1 something was not, 3 that could not be found out, or its record is still there."""
     if any(one.verdict == "not-restored" and not one.accepted for one in undone):
         return 1
-    open_ = any(one.verdict == "not-verified" or not one.finished for one in undone if not one.accepted)
+    open_ = any(not one.finished or (one.verdict == "not-verified" and not one.accepted) for one in undone)
     return WorldError.exit_status if open_ else 0
 
 
@@ -135,8 +135,7 @@ def put_back(cluster: Cluster, record: Record, *, alertmanager: Reach | None = N
     try:
         return patiently(attempt, wait)
     except WorldError as error:
-        open_ = isinstance(error, KubeError) and error.uncertain
-        return Undone(record.what, "not-verified" if open_ else "not-restored", str(error), finished=False)
+        return Undone(record.what, of_error(error), str(error), finished=False)
 
 
 def patiently(step: Callable[[], Result], wait: Wait = time.sleep) -> Result:

@@ -18,17 +18,16 @@ from drills.engine.journal import Journal
 from drills.engine.lifting import ends
 from drills.engine.pinning import matchers
 from drills.engine.recovery import put_back
-from drills.engine.result import Recovery, RecoveryVerdict
+from drills.engine.result import Recovery
 from drills.engine.seen import Expected
 from drills.engine.target import Target
 from drills.engine.undo import ExpireSilence, digest
-from drills.engine.undone import Undone
+from drills.engine.undone import Undone, worst
 from drills.engine.watch import Sources
 from drills.errors import WorldError
 
 ACTIVE_SECONDS: Final = 10.0  # on the wall: every member of a cluster of Alertmanagers hears of it in a second or so
 LOOK_SECONDS: Final = 0.2
-WORST: Final[tuple[RecoveryVerdict, ...]] = ("not-restored", "not-verified", "self-healed", "restored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ class Silencing:
         reasons = [before.reason, *(f"{one.what}: {one.text}" for one in found if one.verdict != "restored")]
         return before.model_copy(
             update={
-                "verdict": next(each for each in WORST if each in verdicts),
+                "verdict": worst(verdicts),
                 "reason": "; ".join(filter(None, reasons)),
             }
         )

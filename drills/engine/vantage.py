@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from drills.errors import WorldError
 from drills.inject import dns
 from drills.inject.base import service_of
 from drills.kube import Cluster
@@ -23,6 +24,8 @@ def nameless(cluster: Cluster, name: str) -> str | None:
         there = named is None or cluster.service(*named) is not None
         return None if there else f"there is no Service that has the name {name}: {NOTHING}"
     asked = cluster.agents()[:NODES]
-    if not asked or any(cluster.resolves(agent, dns.absolute(name)) for agent in asked):
+    if not asked:
+        raise WorldError("there is no Cilium agent to ask")
+    if any(cluster.resolves(agent, dns.absolute(name)) for agent in asked):
         return None
     return f"{name} has no address on {' and '.join(agent.node for agent in asked)}, either: {NOTHING}"

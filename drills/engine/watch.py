@@ -108,10 +108,6 @@ class Snapshot:
         """The same at Alertmanager."""
         return tuple(one for one in self.managed if one.name == name and carries(one.labels, labels))
 
-    def everything_active(self) -> tuple[ActiveAlert, ...]:
-        """All pending and firing alerts of all rules, at any replica."""
-        return tuple(alert for one in (self, *self.others) for rule in one.rules for alert in rule.alerts)
-
 
 def carries(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     """Whether a label set holds every wanted label: alerts are matched by a subset, never by name alone."""

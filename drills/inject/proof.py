@@ -47,13 +47,8 @@ class ProofSpec:
         return " + ".join(f"({COUNTERS[maker]})" for maker in self.makers)
 
     @property
-    def at_least_per_denial(self) -> int:
-        """By how much the counter grows with one denied attempt, at least."""
-        return 1
-
-    @property
     def exact(self) -> bool:
-        """Whether it grows by no more than that: packets are counted, and a SYN that is dropped is sent again."""
+        """Whether it grows by one and no more: packets are counted, and a SYN that is dropped is sent again."""
         return Maker.PACKETS not in self.makers
 
     @property

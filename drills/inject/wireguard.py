@@ -122,11 +122,6 @@ class Plan:
     key: str = ""
 
     @property
-    def closes(self) -> bool:
-        """Whether the path between the node and the others is closed while it lasts, as Cilium is written."""
-        return self.injection.fault in ("key-replaced", "device-deleted")
-
-    @property
     def renews(self) -> bool:
         """Whether it ends sessions, so that a handshake newer than the undo can be expected at once; where it does not,
         the old session goes on and renews itself after two minutes of traffic.

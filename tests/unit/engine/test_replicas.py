@@ -83,7 +83,6 @@ def test_a_poll_sees_an_alert_at_any_replica_and_knows_nothing_beside_a_silent_o
     silent = Snapshot(1.0, problems={"prometheus": "no answer"})
     assert not replace(here, others=(here,)).active("Denied", {})
     assert replace(here, others=(there,)).active("Denied", {})
-    assert replace(here, others=(there,)).everything_active()
     assert replace(here, others=(there,)).answered
     assert not replace(here, others=(silent,)).answered
     period = Period((replace(here, others=(there,)),), 1.0, None)
