@@ -12,15 +12,20 @@ TESTED_WITH := chromium chromium-driver fonts-dejavu-core prometheus-pushgateway
 drill: $(VENV)/.installed system
 	$(BIN)/drills run playbooks/zero-trust.yaml --lab
 
-test: $(VENV)/.installed system tested-with
+test: $(VENV)/.installed system tested-with compiled
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # What takes hours, or runs in real time.
 test-slow: $(VENV)/.installed system tested-with
 	$(BIN)/pytest -m slow --timeout=0 -s
 
-unit: $(VENV)/.installed
+unit: $(VENV)/.installed compiled
 	$(BIN)/pytest -n 2 tests/unit
+
+# Many short commands run, and where Python may write no bytecode each would compile all that it imports.
+.PHONY: compiled
+compiled: $(VENV)/.installed
+	@$(BIN)/python -m compileall -q drills alerts playbooks
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

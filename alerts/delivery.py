@@ -18,10 +18,13 @@ from alerts.stopped import Stopped
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """Single tries to notify, of all receivers together that send by the same integrations."""
+    """Single tries to notify, of all receivers together that send by the same integrations. Not ``counted`` where
+    Alertmanager did not tell.
+    """
 
     made: float = 0
     failed: float = 0
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class DeliveryFacts:
     silences: tuple[Silence, ...] = ()
     others: Mapping[str, ManagedAlert] | None = None
     routes: tuple[Route, ...] = ()
-    tries: Tries = Tries()
+    tries: Tries = Tries(counted=False)
     earlier: tuple[Notification, ...] = ()
     working: frozenset[str] = frozenset()
 
@@ -63,6 +66,12 @@ def decide_active(facts: DeliveryFacts) -> Stopped | None:
     if facts.managed is None:
         return None
     stopped = _muted(facts, facts.managed) or _misrouted(facts, facts.managed)
+    if stopped is None and facts.tries.counted and facts.tries.made == 0:
+        return Stopped(
+            "unknown",
+            f"Alertmanager had it for {', '.join(facts.managed.receivers)}, and made no try to notify since the attack "
+            "began: it was held back (group_wait, group_interval) until it was over",
+        )
     if stopped is None and facts.tries.failed >= facts.tries.made:
         return _failed(facts, facts.managed)
     return stopped
@@ -154,8 +163,8 @@ def tries_since(
     """Single tries to notify between two readings, by these integrations (none named: by all); none without a reading
     before. A restarted Alertmanager counts from 0.
     """
-    if not before:
-        return Tries()
+    if not (before and after):
+        return Tries(counted=False)
     was = {one.integration: one for one in before}
     found = [
         _grown(was.get(one.integration), one) for one in after if not integrations or one.integration in integrations

@@ -197,11 +197,12 @@ class Following:
 
         def tried(now: Snapshot) -> bool:
             self.tell()
-            there = [one.wanted.name for one in self.expected if self._stages.get(one.wanted.name) == "at Alertmanager"]
-            return all(tries_of(now) > self._tried.get(name, 0.0) for name in there)
+            return all(tries_of(now) > self._tried.get(one.wanted.name, 0.0) for one in fired)
 
+        fired = [one for one in self.expected if one.wanted.name in self._have_fired]  # it may be over already
         if self._watch.latest().deliveries:
-            self._watch.wait(tried, time.time() + self._held(), self._interrupt.stop)
+            held = max((one.delivery or 0.0 for one in fired), default=0.0)
+            self._watch.wait(tried, time.time() + held, self._interrupt.stop)
 
     def await_quiet(self, ended: float) -> None:
         """Wait until an alert that must stay quiet would have fired, had the attack been a cause for it."""

@@ -25,12 +25,12 @@ def run(lab: Lab, playbook: Path, out: Path) -> tuple[Ended, dict[str, Any]]:
 def test_shipped_playbook_passes_in_one_command_and_leaves_nothing(drills: Drills, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    ended = drills("run", SHIPPED, "--lab", "--out", out)
+    ended = drills("run", SHIPPED, "--lab", "--time-lapse", "30", "--out", out)
 
     assert ended.status == 0, ended.err + ended.out
     result = drills.result(out)
     assert (result["schema"], result["verdict"]) == ("drills/result/v1", "passed")
-    assert result["target"]["timeLapse"] == 15
+    assert result["target"]["timeLapse"] == 30
     (drill,) = result["drills"]
     assert drill["enforcement"]["verdict"] == "held"
     assert drill["enforcement"]["outcomes"] == {"http-403": drill["enforcement"]["attempts"]}

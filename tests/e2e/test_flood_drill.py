@@ -166,7 +166,7 @@ def weak(lab: Lab) -> Iterator[None]:
 def test_a_flood_that_takes_the_control_down_leaves_nothing_proven(lab: Lab, weak: None, tmp_path: Path) -> None:
     path = written(
         tmp_path,
-        ("users: 20", f"users: 60, locustfile: {HOLDING_ON}"),
+        ("users: 40", f"users: 60, locustfile: {HOLDING_ON}"),
         ("workers: 2", "workers: 1"),  # which has both kinds of users
         ('control:\n      http: {from: frontend, url: "http://http-api.backend/",',
          'control:\n      http: {from: frontend, url: "http://weak.backend/", timeout: 2s,'),

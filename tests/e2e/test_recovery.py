@@ -22,13 +22,39 @@ READY = ["ready", "baseline", "warm-up"]
 AFTER = ["recover", "undone"]
 END = ["verdict", "finished"]
 STEPS = {
-    "http": [*BEFORE, *READY, "inject", "attack", "attempts", "series", "attempts 2", "series 2", *AFTER, *END],
+    "http": [
+        *BEFORE,
+        *READY,
+        "inject",
+        "attack",
+        "attempts",
+        "series",
+        "attempts 2",
+        "series 2",
+        "evidence",
+        *AFTER,
+        *END,
+    ],
     "flood": [
         *(*BEFORE, "change 2", "change 3", *READY, "inject", "flood", "attack"),
-        *("attempts", "attempts 2", "series", "series 2", "load", "series 3", *AFTER, "undone 2", "undone 3", *END),
+        *(
+            "attempts",
+            "attempts 2",
+            "series",
+            "series 2",
+            "load",
+            "series 3",
+            "evidence",
+            *AFTER,
+            "undone 2",
+            "undone 3",
+            *END,
+        ),
     ],
     "silent": ["change 2", "attack"],  # the second change is the silence
 }
+# An http drill's steps are a flood's, too: killed once in each phase it is enough.
+KILLED = {**STEPS, "http": ["run", "change", "ready", "inject", "attack", "recover", "undone", "finished"]}
 OF_THE_SERVER = ("resourceVersion", "managedFields", "generation")  # the last counts in EndpointSlices, too
 PASSING = ("events", "leases.coordination.k8s.io")  # kubelets renew theirs all the time; ours is looked at by itself
 SECONDS = 60.0  # before something counts as hanging: two labs may share two busy cores
@@ -170,7 +196,7 @@ def at_first(lab: Lab) -> dict[str, Any]:
     return state(lab)
 
 
-@pytest.mark.parametrize(("kind", "wanted"), [(kind, one) for kind, steps in STEPS.items() for one in steps])
+@pytest.mark.parametrize(("kind", "wanted"), [(kind, one) for kind, steps in KILLED.items() for one in steps])
 def test_killed_at_any_step_and_recovered(
     lab: Lab, at_first: dict[str, Any], tmp_path: Path, kind: str, wanted: str
 ) -> None:

@@ -172,7 +172,7 @@ def inside(lab: Lab, script: str) -> subprocess.CompletedProcess[str]:
 
 
 BROKEN = {  # by the name that the playbook expects
-    "route": {"receiver": "security", "group_wait": "0s"},
+    "route": {"receiver": "security", "group_wait": "0s", "group_interval": "15s"},
     "receivers": [
         {"name": "security", "webhook_configs": [{"url": "http://receiver.lab/webhook/security?status=500"}]}
     ],

@@ -102,7 +102,8 @@ def test_killed_over_what_only_the_agent_can_repair(lab: Lab, tmp_path: Path, fa
 def test_a_secret_that_was_made_again_has_another_uid_and_the_result_says_so(lab: Lab, tmp_path: Path) -> None:
     lab.kubectl("create", "secret", "generic", "keys", "-n", "backend", "--from-literal=key=the-private-one")
     before, path = state(lab), quick(tmp_path, "secret-deleted, secret: backend/keys")
-    path.write_text(path.read_text().replace("path: closed", "path: open"))
+    text = path.read_text().replace("path: closed", "path: open")
+    path.write_text(text.replace("allow: [capture]", "allow: [capture, cluster-wide]"))
     process = start(lab, path, tmp_path / "out")
     reached(process, tmp_path / "out" / "journal.jsonl", "effect")
     process.send_signal(signal.SIGINT)

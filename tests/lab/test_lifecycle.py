@@ -93,7 +93,11 @@ class Home:
 def home(tmp_path: Path) -> Iterator[Home]:
     found = Home(tmp_path, {"XDG_STATE_HOME": str(tmp_path), "DRILLS_LAB": f"test-{os.getpid()}"})
     machine = machine_state()
+    ignored = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # in a shell's background job, which passes it on
     yield found
+    signal.signal(signal.SIGINT, ignored)
     for process in found.started:
         with process:
             process.kill()

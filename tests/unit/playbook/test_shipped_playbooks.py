@@ -13,7 +13,8 @@ from drills.playbook.model import FloodInjection, WireguardInjection
 
 ROOT = Path(__file__).parents[3]
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yaml"))
-# No injection stops an exporter: tests/e2e/test_guards.py makes the agents' metrics unreadable, and follows the alert.
+# No injection stops an exporter; tests/e2e/test_guards_end_a_drill.py makes the agents' metrics unreadable and follows
+# the alert.
 WITHOUT_DRILL = {"CiliumSecurityMetricsMissing"}
 
 
