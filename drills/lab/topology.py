@@ -77,6 +77,7 @@ def node_lines(node: str) -> list[str]:
         "link set cilium_net up",
         "link set cilium_host up",
         f"route add default via {plan.WORLD}",
+        f"route add blackhole {plan.POD_CIDRS[node]}",  # of a pod that is gone: as in Cilium, it does not leave again
     ]
     lines += [f"route add {cidr} via {plan.NODES[other]}" for other, cidr in plan.POD_CIDRS.items() if other != node]
     return lines
