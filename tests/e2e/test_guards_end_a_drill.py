@@ -168,8 +168,9 @@ def test_metrics_that_cannot_be_read_are_told_from_pending_to_resolved(lab: Lab)
     inside = Inside(lab)
 
     def told(word: str) -> bool:
-        """Whether both of its alerts, of the policy's metrics and of the health's, have reached the receiver since: they
-        fire where a lab's first scrape is late, too.
+        """Whether both of its alerts, of the policy's metrics and of the health's, have reached the receiver since.
+
+        They fire where a lab's first scrape is late, too.
         """
         notes = [note for note in receiver.notifications() if note.received_at >= began]
         found = [one for note in notes for one in note.alerts if one.status == word]
