@@ -448,13 +448,14 @@ def test_recovery_says_restored_only_when_it_is(world: World) -> None:
     for place, call in enumerate(kinds):
         world.leave()
         fault = applicable(call, place + number)
+        if fault is Fault.NOT_FOUND and "/DRILL" in call.what:  # that one object is gone is believed: whom else to ask?
+            fault = applicable(call, place + number + 1)
         done = world.recover(alone_at(call, fault))
         left = world.left()
-        believed = fault is Fault.NOT_FOUND  # that one object is not there (any more): nobody else can be asked
-        assert done.status != 0 or left == [] or believed, f"{fault} at {call}: {done} left {left}"
+        assert done.status != 0 or left == [], f"{fault} at {call}: {done} left {left}"
         assert done.status == 0 or done.sentence or done.said, f"{fault} at {call}"
         restored = any(one.startswith("restored: pod") for one in done.said)
-        assert believed or not (restored and any(one.startswith("pods") for one in left)), done.said
+        assert not (restored and any(one.startswith("pods") for one in left)), done.said
         world.clean()
 
 
