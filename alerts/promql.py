@@ -200,7 +200,8 @@ def comparisons(expression: str) -> tuple[tuple[str, str, float], ...]:
     return tuple(_comparisons(parse(expression)))
 
 
-_MIRRORED = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "==", "!=": "!="}
+# Every comparison, and what it is with its sides exchanged.
+MIRRORED = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "==", "!=": "!="}
 
 
 def _comparisons(node: Any) -> Iterator[tuple[str, str, float]]:
@@ -212,12 +213,12 @@ def _comparisons(node: Any) -> Iterator[tuple[str, str, float]]:
         yield from _comparisons(node.lhs)
         if operator != "unless":
             yield from _comparisons(node.rhs)
-    elif operator in _MIRRORED:
+    elif operator in MIRRORED:
         left, right = constant(node.lhs), constant(node.rhs)
         if right is not None and left is None:
             yield (one_line(node.lhs), operator, right)
         elif left is not None and right is None:
-            yield (one_line(node.rhs), _MIRRORED[operator], left)
+            yield (one_line(node.rhs), MIRRORED[operator], left)
 
 
 def one_line(node: Any) -> str:

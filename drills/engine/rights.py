@@ -7,7 +7,6 @@ which source and target. A test runs the shipped playbooks with these rights and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
 
 from drills.engine.feasible import Tried, everything_tried
 from drills.engine.publications import Where, result_map
@@ -15,11 +14,10 @@ from drills.inject import flood
 from drills.inject.kinds import kind_of
 from drills.kube import rights as needs
 from drills.kube.lease import NAMESPACE
+from drills.kube.proxy import PREFIX, ServiceAddress
 from drills.kube.rights import Right, least
 from drills.playbook import Drill, ExistingPod, FloodInjection, Playbook, WireguardInjection
 from drills.playbook.model import From
-
-PROXIED: Final = "service:"
 
 
 def needed(
@@ -44,10 +42,9 @@ def needed(
 
 def _of_address(address: str, rights: Callable[[str, str], Iterator[Right]]) -> Iterator[Right]:
     """Of ``service:NAMESPACE/[https:]NAME:PORT[/PATH]``; an ordinary URL asks the API for nothing."""
-    if not address.startswith(PROXIED):
-        return
-    namespace, _, rest = address.removeprefix(PROXIED).partition("/")
-    yield from rights(namespace, rest.partition("/")[0])
+    if address.startswith(PREFIX):
+        service = ServiceAddress.parse(address)
+        yield from rights(service.namespace, service.name)
 
 
 def _of_publication(playbook: Playbook, where: Where) -> Iterator[Right]:

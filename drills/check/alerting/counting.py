@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 import promql_parser as pp
 
 from alerts.catalog import Catalogue, Series
-from alerts.promql import constant
+from alerts.promql import MIRRORED, constant
 from drills.check.alerting.occurrences import Occurrence, operator_of
 from drills.check.finding import Finding, Level, Rule
 
@@ -101,7 +101,6 @@ _NOISE: Final = '"Stale or unroutable IP", "Unsupported L3 protocol"'
 RULES = (RAW, BIRTH, SPREAD, REASON)
 
 RATES: Final = frozenset({"increase", "rate", "irate", "delta", "idelta"})
-_COMPARISONS: Final = frozenset({">", "<", ">=", "<=", "==", "!="})
 _SETS: Final = frozenset({"and", "or", "unless"})
 _VALUES: Final = ("sum", "max", "min", "avg", "topk", "bottomk", "quantile")  # aggregations that keep a total a total
 _KEEPING: Final = frozenset({  # functions that keep a total a total
@@ -238,7 +237,7 @@ def compared(each: Occurrence, *, aggregated: bool) -> tuple[str, float] | None:
     sums and the like) stands between.
     """
     for node, side in reversed(each.above):
-        if isinstance(node, pp.BinaryExpr) and operator_of(node) in _COMPARISONS:
+        if isinstance(node, pp.BinaryExpr) and operator_of(node) in MIRRORED:
             return _limit(node, operator_of(node), side)
         if not _lets_through(each, node, side, aggregated=aggregated):
             return None
@@ -259,13 +258,10 @@ def _lets_through(each: Occurrence, node: Any, side: int, *, aggregated: bool) -
     return isinstance(node, pp.ParenExpr | pp.UnaryExpr | pp.SubqueryExpr)
 
 
-_MIRRORED: Final = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "==", "!=": "!="}
-
-
 def _limit(node: Any, operator: str, side: int) -> tuple[str, float] | None:
     if node.modifier is not None and node.modifier.return_bool:
         return None
     number = constant(node.rhs if side == 0 else node.lhs)
     if number is None:
         return None
-    return (operator if side == 0 else _MIRRORED[operator]), number
+    return (operator if side == 0 else MIRRORED[operator]), number

@@ -9,26 +9,13 @@ import promql_parser as pp
 
 from alerts.catalog import Catalogue
 from alerts.promql import LabelMatcher, calls, walk
+from drills.check.alerting.examples import example
 from drills.check.alerting.known import empty, is_of_the_scrape
 from drills.check.alerting.matching import any_passes, passes
 from drills.check.alerting.occurrences import Occurrence, metrics_below, operator_of
 from drills.check.finding import Finding, Level, Rule
 
-
-def _example(expr: str) -> str:
-    return f"""\
-groups:
-- name: cilium
-  rules:
-  - alert: CiliumRequestsDenied
-    expr: {expr}
-    for: 1m
-    labels: {{severity: warning}}
-    annotations: {{summary: Requests are denied}}
-"""
-
-
-_RIGHT: Final = _example('sum by (proxy_type) (increase(cilium_policy_l7_total{rule="denied"}[5m])) > 10')
+_RIGHT: Final = example('sum by (proxy_type) (increase(cilium_policy_l7_total{rule="denied"}[5m])) > 10')
 CONTRADICTION = Rule(
     name="prometheus/contradictory-matchers",
     level=Level.ERROR,
@@ -36,7 +23,7 @@ CONTRADICTION = Rule(
     problem="Two matchers of one label exclude each other; all matchers of a selector must hold.",
     effect="The selector finds nothing, whatever is exported: the alert never fires.",
     fix="Remove one of the two.",
-    wrong=_example('sum(increase(cilium_policy_l7_total{rule!="denied",rule="denied"}[5m])) > 10'),
+    wrong=example('sum(increase(cilium_policy_l7_total{rule!="denied",rule="denied"}[5m])) > 10'),
     right=_RIGHT,
     source="Prometheus documentation, querying: selectors",
 )
@@ -48,7 +35,7 @@ GROUPED = Rule(
     effect="All fall into one group, as if the label were not named, and the alert does not carry it: routes, "
     "inhibitions and annotations that read it find nothing.",
     fix="Group by labels that the metric has; `alerts/catalog` lists them.",
-    wrong=_example('sum by (verdict) (increase(cilium_policy_l7_total{rule="denied"}[5m])) > 10'),
+    wrong=example('sum by (verdict) (increase(cilium_policy_l7_total{rule="denied"}[5m])) > 10'),
     right=_RIGHT,
     source="Prometheus documentation, operators: aggregation; alerts/catalog",
 )

@@ -8,25 +8,12 @@ from typing import Any, Final
 import promql_parser as pp
 
 from alerts.catalog import Catalogue, Series
-from alerts.promql import PromqlError, Selector, children, selector_of, without_parens
+from alerts.promql import MIRRORED, PromqlError, Selector, children, selector_of, without_parens
+from drills.check.alerting.examples import example
 from drills.check.alerting.groups import RuleAt
 from drills.check.alerting.matching import any_passes
 from drills.check.alerting.occurrences import operator_of
 from drills.check.finding import Finding, Level, Rule
-
-
-def _example(expr: str) -> str:
-    return f"""\
-groups:
-- name: cilium
-  rules:
-  - alert: CiliumRequestsDenied
-    expr: {expr}
-    for: 1m
-    labels: {{severity: warning}}
-    annotations: {{summary: Requests are denied}}
-"""
-
 
 ALWAYS = Rule(
     name="prometheus/always-fires",
@@ -37,13 +24,12 @@ ALWAYS = Rule(
     effect="The alert fires as long as the metric is there. Where a metric of Cilium is there from the agent's start, "
     "it always fires, which is an error.",
     fix="Compare with a number, without bool: increase(x[5m]) > 10.",
-    wrong=_example('sum(increase(cilium_policy_l7_total{rule="denied"}[5m])) > bool 10'),
-    right=_example('sum(increase(cilium_policy_l7_total{rule="denied"}[5m])) > 10'),
+    wrong=example('sum(increase(cilium_policy_l7_total{rule="denied"}[5m])) > bool 10'),
+    right=example('sum(increase(cilium_policy_l7_total{rule="denied"}[5m])) > 10'),
     source="Prometheus rules/alerting.go; documentation, operators: comparison",
 )
 RULES = (ALWAYS,)
 
-_COMPARISONS: Final = frozenset({">", "<", ">=", "<=", "==", "!="})
 _MAKING: Final = frozenset({"absent", "absent_over_time", "vector", "time", "scalar", "info"})
 
 
@@ -86,7 +72,7 @@ def _standing(node: Any, catalogue: Catalogue, recorded: Set[str]) -> tuple[str,
 def _of_operation(node: Any, catalogue: Catalogue, recorded: Set[str]) -> tuple[str, Series | None] | None:
     operator = operator_of(node)
     is_bool = node.modifier is not None and node.modifier.return_bool
-    if operator in ("and", "unless") or (operator in _COMPARISONS and not is_bool):
+    if operator in ("and", "unless") or (operator in MIRRORED and not is_bool):
         return None
     sides = [_standing(each, catalogue, recorded) for each in (node.lhs, node.rhs) if not _is_scalar(each)]
     if operator == "or":
