@@ -86,18 +86,10 @@ class Daemons:
                 process.kill()
             await process.wait()
 
-    async def stop_all(self, *, grace: float = 0.5) -> None:
-        """End every program, all at the same time."""
-        await asyncio.gather(*(self.stop(name, grace=grace) for name in list(self._processes)))
-
     def running(self, name: str) -> bool:
         """Whether the program has been started and has not ended."""
         process = self._processes.get(name)
         return process is not None and process.returncode is None
-
-    def pids(self) -> dict[str, int]:
-        """Process ids (in the lab's pid namespace) by name."""
-        return {name: process.pid for name, process in self._processes.items()}
 
     def log_of(self, name: str) -> Path:
         """Where the program's output goes, unless `start` was told otherwise."""

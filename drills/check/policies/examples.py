@@ -8,7 +8,6 @@ DNS = """\
 - toEndpoints: [{matchLabels: {k8s-app: kube-dns, io.kubernetes.pod.namespace: kube-system}}]
   toPorts: [{ports: [{port: "53", protocol: ANY}], rules: {dns: [{matchPattern: "*"}]}}]
 """
-FROM_WEB = "- fromEndpoints: [{matchLabels: {app: web}}]\n"
 PORT = '[{ports: [{port: "80", protocol: TCP}]}]'
 
 

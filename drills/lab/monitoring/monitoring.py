@@ -69,11 +69,6 @@ class Monitoring:
                 f"The lab's monitoring was not ready after {_READY_SECONDS:g} s: it waits for {waits_for}."
             ) from None
 
-    async def restart_prometheus(self) -> None:
-        """Kill Prometheus and start it again on the same data."""
-        await self._daemons.stop(PROMETHEUS)
-        await prometheus.start(self._settings, self._daemons)
-
     async def stop(self) -> None:
         """End what `start` started."""
         await asyncio.gather(self.rules.stop(), self.routes.stop())

@@ -23,7 +23,6 @@ log = logging.getLogger("drills.lab.kubelet")
 
 LISTENING_WITHIN = 5.0  # seconds that a stand-in gets to open its port before it counts as started anyway
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 30.0  # seconds between restarts (Kubernetes: 10 to 300)
-KEPT_LOGS = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,11 +125,6 @@ class Kubelets:
         async for line in logs.read(file, follow=follow, tail=tail, since=since, timestamps=timestamps):
             yield line
 
-    def pid_of(self, pod: Obj) -> int | None:
-        """The pid of a pod's first process as the lab sees it; None without a sandbox."""
-        running = self._pods.get(uid_of(pod))
-        return running[0].sandbox.pid if running and running[0].sandbox else None
-
     def _builtin(self, role: Absent, node: str, command: Sequence[str]) -> ContainerProcess:
         builtin = self._builtins.get(role.role, {}).get(Path(command[0]).name)
         if builtin is None:
